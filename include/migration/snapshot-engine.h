@@ -1,0 +1,139 @@
+/*
+ * In-process machine snapshots: interface of the engine.
+ *
+ * The engine remembers one instant of the machine (RAM, device state, clocks)
+ * and puts the machine back there as often as it is asked to.  It knows
+ * nothing of what asks: a PCI device, a serial line and QMP all use the three
+ * calls snapshot_submit(), snapshot_run() and snapshot_configure().
+ *
+ * Everything here is called with the BQL held.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef MIGRATION_SNAPSHOT_ENGINE_H
+#define MIGRATION_SNAPSHOT_ENGINE_H
+
+#include "qapi/qapi-types-snapshot-device.h"
+
+typedef enum SnapshotOp {
+    SNAPSHOT_OP_SAVE,
+    SNAPSHOT_OP_RESTORE,
+    SNAPSHOT_OP_DISCARD,
+} SnapshotOp;
+
+/*
+ * How a command ended.  The values are part of the guest interface: see
+ * SNAPSHOT_RES_... in hw/misc/snapshot_regs.h.
+ */
+typedef enum SnapshotResult {
+    SNAPSHOT_RESULT_DONE = 0,
+    SNAPSHOT_RESULT_PENDING = 1,
+    SNAPSHOT_RESULT_UNKNOWN = 2,
+    SNAPSHOT_RESULT_NONE = 3,
+    SNAPSHOT_RESULT_BUSY = 4,
+    SNAPSHOT_RESULT_REFUSED = 5,
+    SNAPSHOT_RESULT_NOMEM = 6,
+    SNAPSHOT_RESULT_IO = 7,
+    SNAPSHOT_RESULT_DEVICE = 8,
+    SNAPSHOT_RESULT_VERIFY = 9,
+} SnapshotResult;
+
+/* What the next save uses; the snapshot that exists is not touched by it. */
+typedef struct SnapshotConfig {
+    SnapshotDeviceEngine engine;
+    char *file;         /* where engine "remap" keeps RAM; NULL: a memfd */
+    bool verify;        /* compare the whole machine after each restore */
+} SnapshotConfig;
+
+/* Counters that triggers show; "since the save" unless said otherwise. */
+typedef struct SnapshotCounters {
+    bool armed;                     /* there is a snapshot */
+    SnapshotDeviceEngine engine;    /* of that snapshot */
+    bool verify;
+    uint64_t restores;
+    uint64_t verify_failures;
+    uint64_t pages_last;
+    uint64_t pages_total;
+    uint64_t ram_bytes;
+    int64_t restore_ns;             /* the last restore, stop to resume */
+    uint64_t returns;               /* to a saved instant, ever */
+    SnapshotResult returned;        /* how the last of those went */
+} SnapshotCounters;
+
+/*
+ * Tells a trigger how its command ended.  Called with the BQL held, before
+ * any vCPU runs again.
+ */
+typedef void SnapshotDoneFunc(void *opaque, SnapshotResult result);
+
+/**
+ * snapshot_submit: carry out @op as soon as the machine can be stopped
+ * @done: called with the result; may be NULL
+ * @opaque: for @done; also names the trigger for snapshot_cancel()
+ *
+ * For triggers that run inside guest-visible code (an MMIO write, a device's
+ * DMA): nothing happens before the caller has returned.  A vCPU that triggers
+ * executes not one further instruction before the command is carried out.
+ *
+ * Returns SNAPSHOT_RESULT_PENDING; or, without calling @done ever,
+ * SNAPSHOT_RESULT_BUSY if another command is pending or being carried out, and
+ * SNAPSHOT_RESULT_NONE if there is no snapshot to restore.
+ */
+SnapshotResult snapshot_submit(SnapshotOp op, SnapshotDoneFunc *done,
+                               void *opaque);
+
+/**
+ * snapshot_cancel: forget the pending command of the trigger @opaque, if any
+ */
+void snapshot_cancel(void *opaque);
+
+/**
+ * snapshot_release: discard the snapshot soon, whatever is pending
+ *
+ * For a trigger that goes away, from any context.
+ */
+void snapshot_release(void);
+
+/**
+ * snapshot_pending: is a command accepted and not yet carried out?
+ */
+bool snapshot_pending(void);
+
+/**
+ * snapshot_run: carry out @op now
+ *
+ * For the main loop only (monitor commands).  Sets @errp and returns the
+ * reason on failure, SNAPSHOT_RESULT_DONE on success.
+ */
+SnapshotResult snapshot_run(SnapshotOp op, Error **errp);
+
+/**
+ * snapshot_configure: set what the next save uses; @config is copied
+ */
+void snapshot_configure(const SnapshotConfig *config);
+
+/**
+ * snapshot_config: what the next save uses; belongs to the engine
+ */
+const SnapshotConfig *snapshot_config(void);
+
+/**
+ * snapshot_check_machine: can this machine be saved and restored?
+ *
+ * Returns false and names the first obstacle and its remedy in @errp.
+ */
+bool snapshot_check_machine(Error **errp);
+
+/**
+ * snapshot_counters: the counters that triggers show
+ */
+const SnapshotCounters *snapshot_counters(void);
+
+/**
+ * snapshot_info: everything there is to know, for query and the QOM property
+ *
+ * Returns a new object; free it with qapi_free_SnapshotDeviceInfo().
+ */
+SnapshotDeviceInfo *snapshot_info(void);
+
+#endif

@@ -1,0 +1,38 @@
+/*
+ * In-process machine snapshots: RAM and TCG interfaces of QEMU that moved or
+ * changed between versions, for the files that look at RAM.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef MIGRATION_SNAPSHOT_COMPAT_RAM_H
+#define MIGRATION_SNAPSHOT_COMPAT_RAM_H
+
+#include "migration/snapshot-compat.h"
+#include "cpu.h"
+#include "exec/cputlb.h"
+#include "exec/target_page.h"
+#include "exec/translation-block.h"
+
+#if SNAPSHOT_QEMU_SINCE(10, 1)
+#include "system/memory.h"
+#include "system/ram_addr.h"
+#include "system/ramblock.h"
+#else
+#include "exec/exec-all.h"
+#include "exec/memory.h"
+#include "exec/ram_addr.h"
+#include "exec/ramblock.h"
+#endif
+
+#if SNAPSHOT_QEMU_SINCE(10, 2)
+#include "system/physmem.h"
+#define snapshot_set_dirty_range physical_memory_set_dirty_range
+/* No vCPU runs, so none needs to be told apart. */
+#define snapshot_invalidate_tbs(start, last) \
+    tb_invalidate_phys_range(NULL, start, last)
+#else
+#define snapshot_set_dirty_range cpu_physical_memory_set_dirty_range
+#define snapshot_invalidate_tbs tb_invalidate_phys_range
+#endif
+
+#endif

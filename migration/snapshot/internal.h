@@ -1,0 +1,201 @@
+/*
+ * In-process machine snapshots: interfaces between the parts of the engine.
+ *
+ * Calls go one way: engine.c -> (ram, devices, clocks) -> (RAM engine, page
+ * tracker).  Nothing here calls up, and nothing here knows who triggered.
+ * All functions run with the BQL held and the machine at rest (no vCPU in
+ * guest code, block layer drained, ticks disabled) unless said otherwise.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef MIGRATION_SNAPSHOT_INTERNAL_H
+#define MIGRATION_SNAPSHOT_INTERNAL_H
+
+#include "exec/hwaddr.h"
+#include "exec/cpu-common.h"
+#include "migration/snapshot-engine.h"
+
+/*
+ * RAM
+ */
+
+/* One RAMBlock as it was at the save */
+typedef struct SnapshotBlock {
+    RAMBlock *rb;
+    MemoryRegion *mr;
+    char *idstr;
+    uint8_t *host;          /* guest RAM, host address */
+    ram_addr_t offset;      /* in ram_addr_t space, for dirty bitmaps */
+    size_t used;            /* bytes of RAM, as seen by the guest */
+    size_t size;            /* @used, rounded up to whole host pages */
+    uint8_t *saved;         /* the saved content, @size bytes, readable */
+    bool mapped;            /* "remap": @host is a mapping of our file */
+} SnapshotBlock;
+
+typedef struct SnapshotRam SnapshotRam;
+
+/*
+ * A way to keep RAM and to put it back.
+ */
+typedef struct SnapshotRamOps {
+    SnapshotDeviceEngine kind;
+
+    /* Can @block be kept this way?  If not, say why in @errp. */
+    bool (*accepts)(const SnapshotBlock *block, Error **errp);
+
+    /*
+     * Keep the content of all blocks of @ram; fills in ->saved of each.  @old
+     * is the snapshot that will be replaced, or NULL.  On failure RAM has the
+     * content it had, @old is valid and nothing is held.
+     */
+    SnapshotResult (*save)(SnapshotRam *ram, SnapshotRam *old,
+                           const char *file, Error **errp);
+
+    /*
+     * Bring the snapshot up to date with @len bytes at @offset, written since
+     * the last save or restore.  NULL: a new save is needed instead.
+     */
+    void (*update)(SnapshotBlock *block, size_t offset, size_t len);
+
+    /* Put back @len bytes at @offset (whole pages). */
+    void (*put_back)(SnapshotBlock *block, size_t offset, size_t len);
+
+    /* Release what save() took.  RAM keeps its present content. */
+    void (*release)(SnapshotRam *ram);
+} SnapshotRamOps;
+
+struct SnapshotRam {
+    const SnapshotRamOps *ops;
+    GArray *blocks;         /* of SnapshotBlock */
+    uint32_t list_version;  /* of ram_list when the blocks were listed */
+    size_t bytes;           /* sum of all ->size */
+    char *path;             /* "remap": name of the file, NULL for a memfd */
+};
+
+extern const SnapshotRamOps snapshot_ram_copy;
+extern const SnapshotRamOps snapshot_ram_remap;
+
+/*
+ * Save RAM with the engine @kind.  @old is the snapshot that is replaced, or
+ * NULL; on success it belongs to the new one (or is freed), on failure it is
+ * untouched and still valid.
+ */
+SnapshotResult snapshot_ram_save(SnapshotRam **ram, SnapshotRam *old,
+                                 SnapshotDeviceEngine kind, const char *file,
+                                 Error **errp);
+
+/*
+ * Are the RAMBlocks still those of the save?  If not, say so.  One that was
+ * resized gets its old size back; on failure all have the size they had, or
+ * that of the save.
+ */
+bool snapshot_ram_check(const SnapshotRam *ram, Error **errp);
+
+/* Put all written pages back.  Returns how many there were. */
+uint64_t snapshot_ram_restore(SnapshotRam *ram);
+
+/* Compare every page with the snapshot; name the first differences. */
+bool snapshot_ram_verify(const SnapshotRam *ram, Error **errp);
+
+void snapshot_ram_free(SnapshotRam *ram);
+
+/*
+ * Page tracking: who tells us of writes.
+ *
+ * A tracker knows which pages of RAM were written (by vCPUs and by device
+ * DMA) since it was last asked.  What is done with those pages is the
+ * caller's business: a restore copies them back, a live save would hand out
+ * their old content.
+ */
+
+/* [@offset, @offset + @len) of @block was written; both page aligned */
+typedef void SnapshotWrittenFunc(SnapshotBlock *block, size_t offset,
+                                 size_t len, void *opaque);
+
+typedef struct SnapshotTracker {
+    const char *name;
+    bool (*usable)(void);
+
+    /* Learn of the writes that the accelerator has recorded.  May be NULL. */
+    void (*sync)(void);
+
+    /* Tell again of the next write to these pages.  May be NULL. */
+    void (*rearm)(SnapshotBlock *block, size_t offset, size_t len);
+
+    /* Guest RAM was changed behind the vCPUs' back.  May be NULL. */
+    void (*ram_changed)(SnapshotBlock *block, size_t offset, size_t len);
+
+    /*
+     * The last thing after pages were collected, and RAM and vCPU state were
+     * possibly changed: no vCPU may use anything it has cached of either.
+     */
+    void (*flush)(void);
+} SnapshotTracker;
+
+extern const SnapshotTracker snapshot_track_tcg;
+extern const SnapshotTracker snapshot_track_kvm_ring;
+extern const SnapshotTracker snapshot_track_kvm_log;
+extern const SnapshotTracker snapshot_track_qtest;
+
+/* Start telling; idempotent.  Returns NULL on failure. */
+const SnapshotTracker *snapshot_track_start(Error **errp);
+void snapshot_track_stop(void);
+const SnapshotTracker *snapshot_tracker(void);
+
+/*
+ * Call @fn for each run of pages of @ram written since the last call (or
+ * since snapshot_track_start()), and forget them.  Returns their number.
+ */
+uint64_t snapshot_track_collect(SnapshotRam *ram, SnapshotWrittenFunc *fn,
+                                void *opaque);
+
+/*
+ * A machine reset writes ROM contents anew, past the dirty bitmap: take all
+ * pages of such blocks for written.
+ */
+void snapshot_track_rom_reset(SnapshotRam *ram);
+
+/* Is any page of [@start, @start + @len) clean in QEMU's bitmap @client? */
+bool snapshot_any_clean(unsigned int client, ram_addr_t start, size_t len);
+
+/*
+ * Device state (devices.c.inc, part of migration/savevm.c)
+ */
+typedef struct SnapshotDevices SnapshotDevices;
+
+SnapshotDevices *snapshot_devices_save(Error **errp);
+
+/* Are the sections still those of the save?  If not, say which changed. */
+bool snapshot_devices_check(const SnapshotDevices *devices, Error **errp);
+
+/* Load every section that differs.  On failure the machine is inconsistent. */
+bool snapshot_devices_restore(SnapshotDevices *devices, Error **errp);
+
+/* Serialise every section and compare; name the first differences. */
+bool snapshot_devices_verify(SnapshotDevices *devices, Error **errp);
+
+SnapshotDeviceLoadList *snapshot_devices_loads(const SnapshotDevices *devices);
+void snapshot_devices_free(SnapshotDevices *devices);
+
+/* Is some of the state of @dev in a section of the machine state? */
+bool snapshot_devices_covers(DeviceState *dev);
+
+/* Have loadvm and incoming migration call @fn before they change anything */
+void snapshot_devices_on_load(void (*fn)(void));
+
+/*
+ * Clocks
+ */
+typedef struct SnapshotClocks SnapshotClocks;
+
+SnapshotClocks *snapshot_clocks_save(void);
+
+/* Virtual time and host-side timers go back; ticks stay disabled. */
+void snapshot_clocks_rewind(const SnapshotClocks *clocks);
+
+/* Does virtual time stand where it stood at the save? */
+bool snapshot_clocks_verify(const SnapshotClocks *clocks, Error **errp);
+
+void snapshot_clocks_free(SnapshotClocks *clocks);
+
+#endif

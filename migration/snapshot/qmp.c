@@ -1,0 +1,116 @@
+/*
+ * In-process machine snapshots: monitor commands.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "migration/snapshot-engine.h"
+#include "migration/snapshot/hmp.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-snapshot-device.h"
+#include "qobject/qdict.h"
+
+void qmp_x_snapshot_device_save(bool has_engine, SnapshotDeviceEngine engine,
+                                const char *file, bool has_verify, bool verify,
+                                Error **errp)
+{
+    SnapshotConfig before = *snapshot_config();
+    g_autofree char *before_file = g_strdup(before.file);
+    SnapshotConfig config = before;
+
+    if (has_engine) {
+        config.engine = engine;
+    }
+    if (file) {
+        config.file = (char *)file;
+    }
+    if (has_verify) {
+        config.verify = verify;
+    }
+    if (file && config.engine == SNAPSHOT_DEVICE_ENGINE_COPY) {
+        error_setg(errp, "'file' is for engine 'remap'; engine 'copy' keeps "
+                   "RAM in memory");
+        return;
+    }
+    before.file = before_file;
+    snapshot_configure(&config);
+    snapshot_run(SNAPSHOT_OP_SAVE, errp);
+    snapshot_configure(&before);
+}
+
+void qmp_x_snapshot_device_restore(Error **errp)
+{
+    snapshot_run(SNAPSHOT_OP_RESTORE, errp);
+}
+
+void qmp_x_snapshot_device_discard(Error **errp)
+{
+    snapshot_run(SNAPSHOT_OP_DISCARD, errp);
+}
+
+SnapshotDeviceInfo *qmp_x_snapshot_device_query(Error **errp)
+{
+    return snapshot_info();
+}
+
+void hmp_snapshot_device_save(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+
+    qmp_x_snapshot_device_save(false, 0, NULL, false, false, &err);
+    hmp_handle_error(mon, err);
+}
+
+void hmp_snapshot_device_restore(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+
+    qmp_x_snapshot_device_restore(&err);
+    hmp_handle_error(mon, err);
+}
+
+void hmp_snapshot_device_discard(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+
+    qmp_x_snapshot_device_discard(&err);
+    hmp_handle_error(mon, err);
+}
+
+void hmp_info_snapshot_device(Monitor *mon, const QDict *qdict)
+{
+    g_autoptr(SnapshotDeviceInfo) info = snapshot_info();
+    SnapshotDevicePhaseTimeList *t;
+    SnapshotDeviceLoadList *l;
+
+    monitor_printf(mon, "snapshot: %s, engine %s, verify %s\n",
+                   info->armed ? "armed" : "none",
+                   SnapshotDeviceEngine_str(info->engine),
+                   info->verify ? "on" : "off");
+    if (info->armed) {
+        monitor_printf(mon, "RAM: %" PRIu64 " MiB, tracked by %s\n",
+                       info->ram_bytes >> 20, info->tracker);
+        monitor_printf(mon, "restores: %" PRIu64 ", not exact: %" PRIu64
+                       ", pages put back: %" PRIu64 " (last %" PRIu64 ")\n",
+                       info->restores, info->verify_failures,
+                       info->pages_total, info->pages_last);
+    }
+    for (t = info->phases; t; t = t->next) {
+        monitor_printf(mon, "%s: last %" PRIu64 " ns, max %" PRIu64
+                       " ns, total %" PRIu64 " ns\n",
+                       SnapshotDevicePhase_str(t->value->phase),
+                       t->value->last, t->value->max, t->value->total);
+    }
+    for (l = info->loads; l; l = l->next) {
+        monitor_printf(mon, "section %s %" PRIu32 ": serialised %" PRIu64
+                       " times, loaded %" PRIu64 ", %" PRIu64
+                       " after a reset\n", l->value->section,
+                       l->value->instance, l->value->serialised,
+                       l->value->loads, l->value->resets);
+    }
+    if (info->last_error) {
+        monitor_printf(mon, "last error: %s\n", info->last_error);
+    }
+}

@@ -1,0 +1,241 @@
+/*
+ * In-process machine snapshots: RAM.
+ *
+ * Lists the RAMBlocks, chooses the engine that keeps them, and connects the
+ * page tracker (which pages were written) with the engine (what to do about
+ * it).
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/rcu.h"
+#include "qemu/error-report.h"
+#include "qapi/error.h"
+#include "compat-ram.h"
+#include "internal.h"
+#include "trace.h"
+
+/* Differences named by one verification; the others are counted. */
+#define VERIFY_NAMED 4
+
+static bool list_block(SnapshotRam *ram, RAMBlock *rb, Error **errp)
+{
+    SnapshotBlock block = {
+        .rb = rb,
+        .mr = rb->mr,
+        .host = rb->host,
+        .offset = rb->offset,
+        .used = rb->used_length,
+        .size = ROUND_UP(rb->used_length, qemu_real_host_page_size()),
+    };
+
+    if (!qemu_ram_is_migratable(rb)) {
+        error_setg(errp, "RAM block '%s' belongs to a device that cannot be "
+                   "restored; unplug it", memory_region_name(rb->mr));
+        return false;
+    }
+    if (rb->flags & RAM_GUEST_MEMFD) {
+        error_setg(errp, "RAM block '%s' is private guest memory, which "
+                   "the host cannot read", rb->idstr);
+        return false;
+    }
+    if (!rb->used_length || (rb->flags & RAM_READONLY)) {
+        /* Nothing there, or a mapping that this machine cannot change */
+        return true;
+    }
+    block.idstr = g_strdup(rb->idstr);
+    ram->bytes += block.size;
+    g_array_append_val(ram->blocks, block);
+    return true;
+}
+
+static SnapshotRam *ram_new(const SnapshotRamOps *ops, Error **errp)
+{
+    SnapshotRam *ram = g_new0(SnapshotRam, 1);
+    RAMBlock *rb;
+
+    ram->ops = ops;
+    ram->blocks = g_array_new(false, false, sizeof(SnapshotBlock));
+    RCU_READ_LOCK_GUARD();
+    ram->list_version = ram_list.version;
+    RAMBLOCK_FOREACH(rb) {
+        if (!list_block(ram, rb, errp)) {
+            snapshot_ram_free(ram);
+            return NULL;
+        }
+    }
+    for (guint i = 0; i < ram->blocks->len; i++) {
+        if (!ops->accepts(&g_array_index(ram->blocks, SnapshotBlock, i),
+                          errp)) {
+            snapshot_ram_free(ram);
+            return NULL;
+        }
+    }
+    return ram;
+}
+
+void snapshot_ram_free(SnapshotRam *ram)
+{
+    if (!ram) {
+        return;
+    }
+    ram->ops->release(ram);
+    for (guint i = 0; i < ram->blocks->len; i++) {
+        g_free(g_array_index(ram->blocks, SnapshotBlock, i).idstr);
+    }
+    g_array_unref(ram->blocks);
+    g_free(ram->path);
+    g_free(ram);
+}
+
+bool snapshot_ram_check(const SnapshotRam *ram, Error **errp)
+{
+    if (ram->list_version != ram_list.version) {
+        error_setg(errp, "RAM was plugged or unplugged since the save; "
+                   "save again");
+        return false;
+    }
+    for (guint i = 0; i < ram->blocks->len; i++) {
+        const SnapshotBlock *b = &g_array_index(ram->blocks, SnapshotBlock, i);
+
+        if (b->rb->used_length != b->used &&
+            qemu_ram_resize(b->rb, b->used, errp) < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void update_block(SnapshotBlock *block, size_t offset, size_t len,
+                         void *opaque)
+{
+    const SnapshotRamOps *ops = opaque;
+
+    ops->update(block, offset, len);
+}
+
+/* A snapshot of the same RAM that only needs the pages written since */
+static bool can_update(SnapshotRam *old, const SnapshotRamOps *ops)
+{
+    if (!old || old->ops != ops || !ops->update ||
+        old->list_version != ram_list.version) {
+        return false;
+    }
+    for (guint i = 0; i < old->blocks->len; i++) {
+        SnapshotBlock *b = &g_array_index(old->blocks, SnapshotBlock, i);
+
+        if (b->rb->used_length != b->used) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static SnapshotResult save_with(SnapshotRam **ram, SnapshotRam *old,
+                                const SnapshotRamOps *ops, const char *file,
+                                Error **errp)
+{
+    SnapshotResult res;
+    SnapshotRam *new;
+
+    if (can_update(old, ops)) {
+        snapshot_track_collect(old, update_block, (void *)ops);
+        *ram = old;
+        return SNAPSHOT_RESULT_DONE;
+    }
+    new = ram_new(ops, errp);
+    if (!new) {
+        return SNAPSHOT_RESULT_REFUSED;
+    }
+    res = ops->save(new, old, file, errp);
+    if (res != SNAPSHOT_RESULT_DONE) {
+        snapshot_ram_free(new);
+        return res;
+    }
+    snapshot_ram_free(old);
+    snapshot_track_collect(new, NULL, NULL);
+    *ram = new;
+    return SNAPSHOT_RESULT_DONE;
+}
+
+SnapshotResult snapshot_ram_save(SnapshotRam **ram, SnapshotRam *old,
+                                 SnapshotDeviceEngine kind, const char *file,
+                                 Error **errp)
+{
+    Error *err = NULL;
+    SnapshotResult res;
+
+    if (kind == SNAPSHOT_DEVICE_ENGINE_REMAP) {
+        return save_with(ram, old, &snapshot_ram_remap, file, errp);
+    }
+    res = save_with(ram, old, &snapshot_ram_copy, file, &err);
+    if (res == SNAPSHOT_RESULT_NOMEM && kind == SNAPSHOT_DEVICE_ENGINE_AUTO) {
+        info_report("snapshot: %s: trying engine=remap", error_get_pretty(err));
+        error_free(err);
+        return save_with(ram, old, &snapshot_ram_remap, file, errp);
+    }
+    error_propagate(errp, err);
+    return res;
+}
+
+static void put_back(SnapshotBlock *block, size_t offset, size_t len,
+                     void *opaque)
+{
+    const SnapshotTracker *tracker = snapshot_tracker();
+    const SnapshotRamOps *ops = opaque;
+
+    trace_snapshot_ram_put_back(block->idstr, offset, len);
+    ops->put_back(block, offset, len);
+    if (memory_region_is_logging(block->mr, DIRTY_MEMORY_VGA)) {
+        snapshot_set_dirty_range(block->offset + offset, len,
+                                 1 << DIRTY_MEMORY_VGA);
+    }
+    if (tracker->ram_changed) {
+        tracker->ram_changed(block, offset, len);
+    }
+}
+
+uint64_t snapshot_ram_restore(SnapshotRam *ram)
+{
+    return snapshot_track_collect(ram, put_back, (void *)ram->ops);
+}
+
+/* Report the pages of @block that differ.  Returns their number. */
+static uint64_t verify_block(const SnapshotBlock *block, uint64_t named)
+{
+    size_t page = qemu_real_host_page_size();
+    uint64_t differ = 0;
+
+    for (size_t at = 0; at < block->size; at += page) {
+        size_t i = 0;
+
+        if (!memcmp(block->host + at, block->saved + at, page)) {
+            continue;
+        }
+        if (named + differ++ >= VERIFY_NAMED) {
+            continue;
+        }
+        while (block->host[at + i] == block->saved[at + i]) {
+            i++;
+        }
+        error_report("snapshot: verify: RAM block '%s' differs at 0x%zx: "
+                     "is 0x%02x, was 0x%02x", block->idstr, at + i,
+                     block->host[at + i], block->saved[at + i]);
+    }
+    return differ;
+}
+
+bool snapshot_ram_verify(const SnapshotRam *ram, Error **errp)
+{
+    uint64_t differ = 0;
+
+    for (guint i = 0; i < ram->blocks->len; i++) {
+        differ += verify_block(&g_array_index(ram->blocks, SnapshotBlock, i),
+                               differ);
+    }
+    if (differ) {
+        error_setg(errp, "%" PRIu64 " pages of RAM differ", differ);
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,176 @@
+/*
+ * In-process machine snapshots: which pages were written.
+ *
+ * All trackers share QEMU's dirty bitmap for migration: device DMA marks
+ * pages there once dirty logging is on, and each accelerator has its own way
+ * to tell of the writes of vCPUs.  Migration is blocked while there is a
+ * snapshot, so nobody else reads or clears that bitmap.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/rcu.h"
+#include "qapi/error.h"
+#include "compat-ram.h"
+#include "internal.h"
+#include "runs.h"
+#include "trace.h"
+
+static const SnapshotTracker *const trackers[] = {
+    &snapshot_track_tcg,
+    &snapshot_track_kvm_ring,
+    &snapshot_track_kvm_log,
+    &snapshot_track_qtest,
+};
+
+static const SnapshotTracker *current;
+
+const SnapshotTracker *snapshot_tracker(void)
+{
+    return current;
+}
+
+const SnapshotTracker *snapshot_track_start(Error **errp)
+{
+    if (current) {
+        return current;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(trackers); i++) {
+        if (trackers[i]->usable()) {
+            if (!memory_global_dirty_log_start(GLOBAL_DIRTY_MIGRATION, errp)) {
+                return NULL;
+            }
+            current = trackers[i];
+            trace_snapshot_track_start(current->name);
+            return current;
+        }
+    }
+    error_setg(errp, "no way to track writes to RAM with this accelerator; "
+               "use TCG, or KVM on x86");
+    return NULL;
+}
+
+void snapshot_track_stop(void)
+{
+    if (current) {
+        trace_snapshot_track_stop(current->name);
+        memory_global_dirty_log_stop(GLOBAL_DIRTY_MIGRATION);
+        current = NULL;
+    }
+}
+
+typedef struct Collect {
+    SnapshotBlock *block;
+    SnapshotWrittenFunc *fn;
+    void *opaque;
+    uint64_t pages;
+} Collect;
+
+/* Pages [@from, @to) of ram_addr were written. */
+static void written(Collect *c, unsigned long from, unsigned long to)
+{
+    SnapshotBlock *b = c->block;
+    unsigned int bits = qemu_target_page_bits();
+    size_t host_page = qemu_real_host_page_size();
+    size_t offset = ((ram_addr_t)from << bits) - b->offset;
+    size_t end = ((ram_addr_t)to << bits) - b->offset;
+
+    offset = ROUND_DOWN(offset, host_page);
+    end = MIN(ROUND_UP(end, host_page), b->size);
+    c->pages += (end - offset) / host_page;
+    if (current->rearm) {
+        current->rearm(b, offset, end - offset);
+    }
+    if (c->fn) {
+        c->fn(b, offset, end - offset, c->opaque);
+    }
+}
+
+/* Bits [@at, @end) of @map stand for pages from @page on. */
+static void collect_bits(Collect *c, unsigned long *map, unsigned long at,
+                         unsigned long end, unsigned long page)
+{
+    unsigned long base = page - at, len;
+
+    while ((len = snapshot_take_run(map, end, &at))) {
+        written(c, base + at, base + at + len);
+        at += len;
+    }
+}
+
+/*
+ * QEMU keeps each bitmap in pieces.  Returns the piece with the bit of @page,
+ * the number of that bit in it, and how many bits there are from there to
+ * @end, at most.  RCU protects the pieces.
+ */
+static unsigned long *bitmap_piece(unsigned int client, unsigned long page,
+                                   unsigned long end, unsigned long *at,
+                                   unsigned long *num)
+{
+    DirtyMemoryBlocks *b = qatomic_rcu_read(&ram_list.dirty_memory[client]);
+
+    *at = page % DIRTY_MEMORY_BLOCK_SIZE;
+    *num = MIN(end - page, DIRTY_MEMORY_BLOCK_SIZE - *at);
+    return b->blocks[page / DIRTY_MEMORY_BLOCK_SIZE];
+}
+
+bool snapshot_any_clean(unsigned int client, ram_addr_t start, size_t len)
+{
+    unsigned int bits = qemu_target_page_bits();
+    unsigned long page = start >> bits;
+    unsigned long end = DIV_ROUND_UP(start + len, 1ul << bits);
+    unsigned long at, num;
+
+    RCU_READ_LOCK_GUARD();
+    for (; page < end; page += num) {
+        unsigned long *map = bitmap_piece(client, page, end, &at, &num);
+
+        if (find_next_zero_bit(map, at + num, at) < at + num) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void collect_block(Collect *c)
+{
+    unsigned int bits = qemu_target_page_bits();
+    unsigned long page = c->block->offset >> bits;
+    unsigned long end = page + DIV_ROUND_UP(c->block->used, 1ul << bits);
+    unsigned long at, num;
+
+    RCU_READ_LOCK_GUARD();
+    for (; page < end; page += num) {
+        unsigned long *map = bitmap_piece(DIRTY_MEMORY_MIGRATION, page, end,
+                                          &at, &num);
+
+        collect_bits(c, map, at, at + num, page);
+    }
+}
+
+uint64_t snapshot_track_collect(SnapshotRam *ram, SnapshotWrittenFunc *fn,
+                                void *opaque)
+{
+    Collect c = { .fn = fn, .opaque = opaque };
+
+    if (current->sync) {
+        current->sync();
+    }
+    for (guint i = 0; i < ram->blocks->len; i++) {
+        c.block = &g_array_index(ram->blocks, SnapshotBlock, i);
+        collect_block(&c);
+    }
+    return c.pages;
+}
+
+void snapshot_track_rom_reset(SnapshotRam *ram)
+{
+    for (guint i = 0; i < ram->blocks->len; i++) {
+        SnapshotBlock *b = &g_array_index(ram->blocks, SnapshotBlock, i);
+
+        if (memory_region_is_rom(b->mr) || (b->rb->flags & RAM_RESIZEABLE)) {
+            snapshot_set_dirty_range(b->offset, b->used,
+                                     1 << DIRTY_MEMORY_MIGRATION);
+        }
+    }
+}
