@@ -1,0 +1,335 @@
+/*
+ * PCI device "snapshot": the guest saves and rewinds its own machine.
+ *
+ * This file knows registers; docs/specs/snapshot.rst describes them.  What a
+ * command does is the engine's business (migration/snapshot-engine.h).
+ *
+ * The registers are no part of the machine state: they survive a restore, and
+ * this is how the guest tells whether it has just saved or was just restored.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "hw/misc/snapshot_regs.h"
+#include "hw/pci/pci_device.h"
+#include "hw/qdev-properties.h"
+#include "migration/snapshot-compat.h"
+#include "migration/snapshot-engine.h"
+#include "migration/vmstate.h"
+#include "qapi/error.h"
+#include "qapi/qapi-visit-snapshot-device.h"
+#include "qapi/visitor.h"
+#include "qemu/error-report.h"
+#include "qemu/log.h"
+#include "qemu/module.h"
+#include "system/system.h"
+#include "trace.h"
+
+#define TYPE_SNAPSHOT_DEVICE "snapshot"
+OBJECT_DECLARE_SIMPLE_TYPE(SnapshotDevice, SNAPSHOT_DEVICE)
+
+struct SnapshotDevice {
+    PCIDevice parent_obj;
+
+    MemoryRegion bar;
+    Notifier machine_done;
+    SnapshotConfig config;
+
+    SnapshotResult result;      /* of the last command */
+    uint64_t returns;           /* to a saved instant, known to ->result */
+    uint32_t rejected;          /* commands that did nothing */
+};
+
+/* There is one machine, so there is one device that may rewind it. */
+static SnapshotDevice *the_device;
+
+QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_DONE != SNAPSHOT_RES_DONE);
+QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_PENDING != SNAPSHOT_RES_PENDING);
+QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_UNKNOWN != SNAPSHOT_RES_UNKNOWN);
+QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_NONE != SNAPSHOT_RES_NONE);
+QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_BUSY != SNAPSHOT_RES_BUSY);
+QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_REFUSED != SNAPSHOT_RES_REFUSED);
+QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_NOMEM != SNAPSHOT_RES_NOMEM);
+QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_IO != SNAPSHOT_RES_IO);
+QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_DEVICE != SNAPSHOT_RES_DEVICE);
+QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_VERIFY != SNAPSHOT_RES_VERIFY);
+
+/* Did the command leave snapshot and machine as they were? */
+static bool snapshot_did_nothing(SnapshotResult result)
+{
+    return result != SNAPSHOT_RESULT_DONE &&
+           result != SNAPSHOT_RESULT_PENDING &&
+           result != SNAPSHOT_RESULT_DEVICE &&
+           result != SNAPSHOT_RESULT_VERIFY;
+}
+
+static void snapshot_set_result(SnapshotDevice *s, SnapshotResult result)
+{
+    trace_snapshot_device_result(result);
+    s->result = result;
+    s->returns = snapshot_counters()->returns;
+    s->rejected += snapshot_did_nothing(result);
+}
+
+static void snapshot_done(void *opaque, SnapshotResult result)
+{
+    snapshot_set_result(opaque, result);
+}
+
+static void snapshot_command(SnapshotDevice *s, uint64_t command)
+{
+    SnapshotResult res;
+
+    switch (command) {
+    case SNAPSHOT_CMD_SAVE:
+        res = snapshot_submit(SNAPSHOT_OP_SAVE, snapshot_done, s);
+        break;
+    case SNAPSHOT_CMD_RESTORE:
+        res = snapshot_submit(SNAPSHOT_OP_RESTORE, snapshot_done, s);
+        break;
+    case SNAPSHOT_CMD_DISCARD:
+        res = snapshot_submit(SNAPSHOT_OP_DISCARD, snapshot_done, s);
+        break;
+    default:
+        qemu_log_mask(LOG_GUEST_ERROR, "snapshot: unknown command 0x%" PRIx64
+                      "\n", command);
+        res = SNAPSHOT_RESULT_UNKNOWN;
+    }
+    snapshot_set_result(s, res);
+}
+
+static uint32_t snapshot_read32(SnapshotDevice *s, hwaddr addr)
+{
+    const SnapshotCounters *c = snapshot_counters();
+
+    if (s->returns != c->returns) {
+        /* Somebody else's restore brought the guest back to its save. */
+        s->returns = c->returns;
+        s->result = c->returned;
+    }
+
+    switch (addr) {
+    case SNAPSHOT_REG_RESULT:
+        return s->result;
+    case SNAPSHOT_REG_ABI:
+        return SNAPSHOT_ABI_VERSION;
+    case SNAPSHOT_REG_RESTORES:
+        return c->restores;
+    case SNAPSHOT_REG_STATUS:
+        return (c->armed ? SNAPSHOT_STATUS_ARMED : 0) |
+               (snapshot_pending() ? SNAPSHOT_STATUS_PENDING : 0) |
+               (c->verify ? SNAPSHOT_STATUS_VERIFY : 0);
+    case SNAPSHOT_REG_ENGINE:
+        return !c->armed ? SNAPSHOT_ENGINE_NONE
+               : c->engine == SNAPSHOT_DEVICE_ENGINE_REMAP
+               ? SNAPSHOT_ENGINE_REMAP : SNAPSHOT_ENGINE_COPY;
+    case SNAPSHOT_REG_VERIFY:
+        return c->verify_failures;
+    case SNAPSHOT_REG_REJECTED:
+        return s->rejected;
+    default:
+        return 0;
+    }
+}
+
+/* Registers of 64 bits, which may be read in halves */
+static bool snapshot_reg64(hwaddr addr, uint64_t *val)
+{
+    const SnapshotCounters *c = snapshot_counters();
+
+    switch (addr) {
+    case SNAPSHOT_REG_PAGES:
+        *val = c->pages_last;
+        return true;
+    case SNAPSHOT_REG_PAGES_SUM:
+        *val = c->pages_total;
+        return true;
+    case SNAPSHOT_REG_NS:
+        *val = c->restore_ns;
+        return true;
+    case SNAPSHOT_REG_RAM_BYTES:
+        *val = c->ram_bytes;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static uint64_t snapshot_read(void *opaque, hwaddr addr, unsigned size)
+{
+    SnapshotDevice *s = opaque;
+    uint64_t val = 0;
+
+    if (snapshot_reg64(addr & ~7ull, &val)) {
+        if (size == 4) {
+            val = (uint32_t)(addr & 4 ? val >> 32 : val);
+        }
+    } else if (size == 4) {
+        val = snapshot_read32(s, addr);
+    }
+    trace_snapshot_device_read(addr, size, val);
+    return val;
+}
+
+static void snapshot_write(void *opaque, hwaddr addr, uint64_t val,
+                           unsigned size)
+{
+    trace_snapshot_device_write(addr, size, val);
+    if (addr == SNAPSHOT_REG_COMMAND && size == 4) {
+        snapshot_command(opaque, val);
+    }
+}
+
+static const MemoryRegionOps snapshot_bar_ops = {
+    .read = snapshot_read,
+    .write = snapshot_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = {
+        .min_access_size = 4,
+        .max_access_size = 8,
+    },
+    .impl = {
+        .min_access_size = 4,
+        .max_access_size = 8,
+    },
+};
+
+/*
+ * Devices that come after this one on the command line were not there when it
+ * was realized: tell early what a save would run into.
+ */
+static void snapshot_machine_done(Notifier *n, void *unused)
+{
+    Error *err = NULL;
+
+    if (!snapshot_check_machine(&err)) {
+        warn_reportf_err(err, "snapshot: saves will be refused: ");
+    }
+}
+
+static void snapshot_realize(PCIDevice *pdev, Error **errp)
+{
+    SnapshotDevice *s = SNAPSHOT_DEVICE(pdev);
+
+    if (the_device) {
+        error_setg(errp, "there is a snapshot device already; "
+                   "one serves the whole machine");
+        return;
+    }
+    if (s->config.file && s->config.engine == SNAPSHOT_DEVICE_ENGINE_COPY) {
+        error_setg(errp, "file= is for engine=remap; engine=copy keeps RAM "
+                   "in memory");
+        return;
+    }
+    if (!snapshot_check_machine(errp)) {
+        return;
+    }
+    memory_region_init_io(&s->bar, OBJECT(s), &snapshot_bar_ops, s,
+                          "snapshot", SNAPSHOT_BAR_SIZE);
+    pci_register_bar(pdev, SNAPSHOT_BAR, PCI_BASE_ADDRESS_SPACE_MEMORY,
+                     &s->bar);
+    snapshot_configure(&s->config);
+    s->returns = snapshot_counters()->returns;
+    the_device = s;
+    s->machine_done.notify = snapshot_machine_done;
+    qemu_add_machine_init_done_notifier(&s->machine_done);
+}
+
+/* A snapshot without its device would keep memory and block migration. */
+static void snapshot_exit(PCIDevice *pdev)
+{
+    SnapshotDevice *s = SNAPSHOT_DEVICE(pdev);
+    SnapshotConfig defaults = { .engine = SNAPSHOT_DEVICE_ENGINE_AUTO };
+
+    qemu_remove_machine_init_done_notifier(&s->machine_done);
+    snapshot_cancel(s);
+    snapshot_release();
+    snapshot_configure(&defaults);
+    the_device = NULL;
+}
+
+static int snapshot_get_engine(Object *obj, Error **errp)
+{
+    return SNAPSHOT_DEVICE(obj)->config.engine;
+}
+
+static void snapshot_set_engine(Object *obj, int value, Error **errp)
+{
+    SnapshotDevice *s = SNAPSHOT_DEVICE(obj);
+
+    s->config.engine = value;
+    if (s == the_device) {
+        snapshot_configure(&s->config);
+    }
+}
+
+static void snapshot_get_stats(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    g_autoptr(SnapshotDeviceInfo) info = snapshot_info();
+
+    visit_type_SnapshotDeviceInfo(v, name, &info, errp);
+}
+
+static const Property snapshot_properties[] = {
+    DEFINE_PROP_STRING("file", SnapshotDevice, config.file),
+    DEFINE_PROP_BOOL("verify", SnapshotDevice, config.verify, false),
+};
+
+static const VMStateDescription vmstate_snapshot = {
+    .name = "snapshot",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_PCI_DEVICE(parent_obj, SnapshotDevice),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+static void snapshot_class_init(ObjectClass *oc, SnapshotClassData *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(oc);
+    PCIDeviceClass *k = PCI_DEVICE_CLASS(oc);
+
+    k->realize = snapshot_realize;
+    k->exit = snapshot_exit;
+    k->vendor_id = SNAPSHOT_PCI_VENDOR_ID;
+    k->device_id = SNAPSHOT_PCI_DEVICE_ID;
+    k->revision = SNAPSHOT_PCI_REVISION;
+    k->class_id = PCI_CLASS_OTHERS;
+    dc->desc = "Saves and rewinds the whole machine on the guest's command";
+    dc->vmsd = &vmstate_snapshot;
+    set_bit(DEVICE_CATEGORY_MISC, dc->categories);
+
+    device_class_set_props(dc, snapshot_properties);
+    object_class_property_set_description(oc, "file",
+        "file for the RAM of engine=remap (default: a memfd)");
+    object_class_property_set_description(oc, "verify",
+        "on/off: after each restore, compare the whole machine with the "
+        "snapshot (slow; default: off)");
+    object_class_property_add_enum(oc, "engine", "SnapshotDeviceEngine",
+                                   &SnapshotDeviceEngine_lookup,
+                                   snapshot_get_engine, snapshot_set_engine);
+    object_class_property_set_description(oc, "engine",
+        "copy: shadow copy of RAM; remap: private mapping of a file; auto: "
+        "copy, or remap where memory is short (default: auto)");
+    object_class_property_add(oc, "stats", "SnapshotDeviceInfo",
+                              snapshot_get_stats, NULL, NULL, NULL);
+    object_class_property_set_description(oc, "stats",
+        "state and statistics, as x-snapshot-device-query returns them");
+}
+
+static const TypeInfo snapshot_types[] = {
+    {
+        .name = TYPE_SNAPSHOT_DEVICE,
+        .parent = TYPE_PCI_DEVICE,
+        .instance_size = sizeof(SnapshotDevice),
+        .class_init = snapshot_class_init,
+        .interfaces = (InterfaceInfo[]) {
+            { INTERFACE_CONVENTIONAL_PCI_DEVICE },
+            { },
+        },
+    },
+};
+
+DEFINE_TYPES(snapshot_types)

@@ -1,0 +1,63 @@
+/*
+ * Guest interface of the "snapshot" PCI device: identity and registers.
+ *
+ * This header is shared by the device, by the guest library and by bare-metal
+ * code, so it holds preprocessor constants only and includes nothing.
+ * docs/specs/snapshot.rst explains each register.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef HW_MISC_SNAPSHOT_REGS_H
+#define HW_MISC_SNAPSHOT_REGS_H
+
+#define SNAPSHOT_PCI_VENDOR_ID  0x1234
+#define SNAPSHOT_PCI_DEVICE_ID  0xf987
+#define SNAPSHOT_PCI_REVISION   0x10
+
+#define SNAPSHOT_BAR            0
+#define SNAPSHOT_BAR_SIZE       0x100000
+
+#define SNAPSHOT_ABI_VERSION    1
+
+/* Registers of BAR 0: offset in bytes, little endian */
+#define SNAPSHOT_REG_COMMAND    0x00    /* 32, write: SNAPSHOT_CMD_... */
+#define SNAPSHOT_REG_RESULT     0x00    /* 32, read: SNAPSHOT_RES_... */
+#define SNAPSHOT_REG_ABI        0x04    /* 32, SNAPSHOT_ABI_VERSION */
+#define SNAPSHOT_REG_RESTORES   0x08    /* 32, restores since the save */
+#define SNAPSHOT_REG_STATUS     0x0c    /* 32, SNAPSHOT_STATUS_... */
+#define SNAPSHOT_REG_ENGINE     0x10    /* 32, SNAPSHOT_ENGINE_... */
+#define SNAPSHOT_REG_VERIFY     0x14    /* 32, restores that differed */
+#define SNAPSHOT_REG_PAGES      0x18    /* 64, pages put back, last restore */
+#define SNAPSHOT_REG_PAGES_SUM  0x20    /* 64, pages put back since the save */
+#define SNAPSHOT_REG_NS         0x28    /* 64, host ns of the last restore */
+#define SNAPSHOT_REG_RAM_BYTES  0x30    /* 64, bytes of RAM in the snapshot */
+#define SNAPSHOT_REG_REJECTED   0x38    /* 32, commands that did nothing */
+
+/* SNAPSHOT_REG_COMMAND */
+#define SNAPSHOT_CMD_SAVE       0x101
+#define SNAPSHOT_CMD_RESTORE    0x102
+#define SNAPSHOT_CMD_DISCARD    0x105
+
+/* SNAPSHOT_REG_RESULT */
+#define SNAPSHOT_RES_DONE       0       /* the last command succeeded */
+#define SNAPSHOT_RES_PENDING    1       /* accepted, not carried out yet */
+#define SNAPSHOT_RES_UNKNOWN    2       /* no such command */
+#define SNAPSHOT_RES_NONE       3       /* there is no snapshot to restore */
+#define SNAPSHOT_RES_BUSY       4       /* another command was pending */
+#define SNAPSHOT_RES_REFUSED    5       /* the machine cannot be restored */
+#define SNAPSHOT_RES_NOMEM      6       /* host memory or file space ran out */
+#define SNAPSHOT_RES_IO         7       /* host file error */
+#define SNAPSHOT_RES_DEVICE     8       /* a device failed to save or load */
+#define SNAPSHOT_RES_VERIFY     9       /* restored state differs (verify=on) */
+
+/* SNAPSHOT_REG_STATUS */
+#define SNAPSHOT_STATUS_ARMED   (1u << 0)   /* there is a snapshot */
+#define SNAPSHOT_STATUS_PENDING (1u << 1)   /* a command is pending */
+#define SNAPSHOT_STATUS_VERIFY  (1u << 2)   /* every restore is verified */
+
+/* SNAPSHOT_REG_ENGINE */
+#define SNAPSHOT_ENGINE_NONE    0
+#define SNAPSHOT_ENGINE_COPY    1
+#define SNAPSHOT_ENGINE_REMAP   2
+
+#endif
