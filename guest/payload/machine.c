@@ -1,0 +1,285 @@
+/*
+ * The parts of a PC that the payload needs: PCI, interrupts, CPUs, paging.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "payload.h"
+
+#define PCI_ADDRESS         0xcf8
+#define PCI_DATA            0xcfc
+#define PCI_ID              0x00
+#define PCI_COMMAND         0x04
+#define PCI_COMMAND_MEMORY  0x2
+#define PCI_HEADER          0x0c
+#define PCI_HEADER_TYPE     0x007f0000
+#define PCI_BAR(n)          (0x10 + 4 * (n))
+#define PCI_BAR_IO          0x1
+#define PCI_BARS            6
+#define PCI_FUNCTIONS       (256 * 32 * 8)      /* bus, device, function */
+
+/* BARs go below the interrupt controllers, from the top down */
+#define PCI_HOLE_TOP        0xfec00000u
+#define PCI_HOLE_BOTTOM     0xe0000000u
+
+#define PIC_MASTER          0x20
+#define PIC_SLAVE           0xa0
+#define PIC_VECTOR          0x20
+#define PIT_CHANNEL0        0x40
+#define PIT_CONTROL         0x43
+
+#define FW_CFG              0x510
+#define FW_CFG_NB_CPUS      0x05
+
+#define LAPIC               0xfee00000u
+#define LAPIC_SPURIOUS      0xf0
+#define LAPIC_ICR           0x300
+#define LAPIC_ICR_PENDING   0x1000
+#define ICR_INIT_OTHERS     0x000c4500
+#define ICR_STARTUP_OTHERS  (0x000c4600 | AP_TRAMPOLINE >> 12)
+
+uint32_t timer_ticks;
+uint32_t ap_started;
+
+static uint32_t pci_read(uint32_t function, uint32_t reg)
+{
+    outl(PCI_ADDRESS, 0x80000000 | function << 8 | reg);
+    return inl(PCI_DATA);
+}
+
+static void pci_write(uint32_t function, uint32_t reg, uint32_t value)
+{
+    outl(PCI_ADDRESS, 0x80000000 | function << 8 | reg);
+    outl(PCI_DATA, value);
+}
+
+/* Does a memory BAR of @function overlap @size bytes at @base? */
+static bool function_overlaps(uint32_t function, uint32_t base, uint32_t size)
+{
+    for (unsigned int n = 0; n < PCI_BARS; n++) {
+        uint32_t old = pci_read(function, PCI_BAR(n));
+        uint32_t start = old & ~0xfu;
+        uint32_t mask;
+
+        if (!start || old & PCI_BAR_IO) {
+            continue;
+        }
+        pci_write(function, PCI_BAR(n), ~0u);
+        mask = pci_read(function, PCI_BAR(n)) & ~0xfu;
+        pci_write(function, PCI_BAR(n), old);
+        if (start < base + size && base <= start + ~mask) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The next function that exists after @function, on any bus; -1: none */
+static int next_function(int function)
+{
+    while (++function < PCI_FUNCTIONS) {
+        if ((pci_read(function, PCI_ID) & 0xffff) != 0xffff) {
+            return function;
+        }
+        if (!(function & 7)) {
+            function |= 7;              /* there is no device in this slot */
+        }
+    }
+    return -1;
+}
+
+static bool is_free(uint32_t base, uint32_t size)
+{
+    for (int f = next_function(-1); f >= 0; f = next_function(f)) {
+        bool bridge = pci_read(f, PCI_HEADER) & PCI_HEADER_TYPE;
+
+        if (!bridge && function_overlaps(f, base, size)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static uint32_t assign_bar(uint32_t function)
+{
+    uint32_t base = PCI_HOLE_TOP;
+
+    pci_write(function, PCI_BAR(SNAPSHOT_BAR), 0);
+    do {
+        base -= SNAPSHOT_BAR_SIZE;
+    } while (base > PCI_HOLE_BOTTOM && !is_free(base, SNAPSHOT_BAR_SIZE));
+    pci_write(function, PCI_BAR(SNAPSHOT_BAR), base);
+    return base;
+}
+
+SnapshotBar *find_device(bool reassign)
+{
+    const uint32_t id = SNAPSHOT_PCI_DEVICE_ID << 16 | SNAPSHOT_PCI_VENDOR_ID;
+
+    for (int f = next_function(-1); f >= 0; f = next_function(f)) {
+        uint32_t base, command;
+
+        if (pci_read(f, PCI_ID) != id) {
+            continue;
+        }
+        command = pci_read(f, PCI_COMMAND) & 0xffff;
+        base = pci_read(f, PCI_BAR(SNAPSHOT_BAR)) & ~0xfu;
+        if (reassign || !base) {
+            pci_write(f, PCI_COMMAND, command & ~PCI_COMMAND_MEMORY);
+            base = assign_bar(f);
+        }
+        pci_write(f, PCI_COMMAND, command | PCI_COMMAND_MEMORY);
+        return (SnapshotBar *)base;
+    }
+    return NULL;
+}
+
+unsigned int cpu_count(void)
+{
+    unsigned int low;
+
+    outw(FW_CFG, FW_CFG_NB_CPUS);
+    low = inb(FW_CFG + 1);
+    return low | inb(FW_CFG + 1) << 8;
+}
+
+/* Interrupts */
+
+static uint64_t idt[PIC_VECTOR + 1];
+
+void exception_report(uint32_t number, uint32_t error, uint32_t eip)
+{
+    fail("exception %u, error code 0x%x, at 0x%x", number, error, eip);
+}
+
+static void set_gate(unsigned int vector, const char *handler)
+{
+    uint32_t address = (uint32_t)handler;
+
+    idt[vector] = (uint64_t)(address & 0xffff0000) << 32 |
+        0x8e0000000000ull | SEG_CODE << 16 | (address & 0xffff);
+}
+
+void load_idt(void)
+{
+    struct {
+        uint16_t limit;
+        uint32_t base;
+    } __attribute__((packed)) pointer = { sizeof(idt) - 1, (uint32_t)idt };
+
+    asm volatile("lidtl %0" : : "m"(pointer));
+}
+
+/* Exceptions report themselves; of the PICs only the timer is let through. */
+void interrupts_init(void)
+{
+    for (unsigned int n = 0; n < PIC_VECTOR; n++) {
+        set_gate(n, exception_stubs + n * EXCEPTION_STUB_SIZE);
+    }
+    set_gate(PIC_VECTOR, timer_interrupt);
+    load_idt();
+
+    outb(PIC_MASTER, 0x11);
+    outb(PIC_SLAVE, 0x11);
+    outb(PIC_MASTER + 1, PIC_VECTOR);
+    outb(PIC_SLAVE + 1, PIC_VECTOR + 8);
+    outb(PIC_MASTER + 1, 0x04);
+    outb(PIC_SLAVE + 1, 0x02);
+    outb(PIC_MASTER + 1, 0x01);
+    outb(PIC_SLAVE + 1, 0x01);
+    outb(PIC_MASTER + 1, 0xfe);
+    outb(PIC_SLAVE + 1, 0xff);
+}
+
+/* The timer interrupts every @divisor ticks of 1.193182 MHz. */
+void timer_start(uint16_t divisor)
+{
+    outb(PIT_CONTROL, 0x34);            /* channel 0, mode 2 */
+    outb(PIT_CHANNEL0, divisor & 0xff);
+    outb(PIT_CHANNEL0, divisor >> 8);
+}
+
+/* The mode of channel 0, without the bits that change by themselves. */
+uint8_t timer_status(void)
+{
+    outb(PIT_CONTROL, 0xe2);            /* read back: status of channel 0 */
+    return inb(PIT_CHANNEL0) & 0x3f;
+}
+
+/* Other CPUs */
+
+static void lapic_write(uint32_t reg, uint32_t value)
+{
+    *(volatile uint32_t *)(LAPIC + reg) = value;    /* volatile: MMIO */
+}
+
+static void send_ipi(uint32_t command)
+{
+    lapic_write(LAPIC_ICR, command);
+    /* volatile: MMIO */
+    while (*(volatile uint32_t *)(LAPIC + LAPIC_ICR) & LAPIC_ICR_PENDING) {
+        relax();
+    }
+}
+
+unsigned int start_cpus(void)
+{
+    unsigned int count = cpu_count();
+    unsigned int length = ap_trampoline_end - ap_trampoline;
+
+    if (count > MAX_CPUS) {
+        fail("%u CPUs, at most %u are supported", count, MAX_CPUS);
+    }
+    if (count == 1) {
+        return 1;
+    }
+    for (unsigned int i = 0; i < length; i++) {
+        ((char *)AP_TRAMPOLINE)[i] = ap_trampoline[i];
+    }
+    lapic_write(LAPIC_SPURIOUS, 0x1ff);
+    send_ipi(ICR_INIT_OTHERS);
+    send_ipi(ICR_STARTUP_OTHERS);
+    while (load(&ap_started) != count - 1) {
+        relax();
+    }
+    return count;
+}
+
+/* Paging */
+
+static uint32_t page_directory[1024] __attribute__((aligned(PAGE_SIZE)));
+static uint32_t window_table[1024] __attribute__((aligned(PAGE_SIZE)));
+
+#define PTE_PRESENT     0x01
+#define PTE_WRITE       0x02
+#define PTE_UNCACHED    0x10
+#define PTE_LARGE       0x80
+#define CR0_PG          0x80000000
+#define CR4_PSE         0x10
+
+void paging_init(void)
+{
+    for (uint32_t i = 0; i < 1024; i++) {
+        page_directory[i] = i << 22 | PTE_LARGE | PTE_WRITE | PTE_PRESENT |
+            (i << 22 >= WINDOW ? PTE_UNCACHED : 0);
+    }
+    page_directory[WINDOW >> 22] =
+        (uint32_t)window_table | PTE_WRITE | PTE_PRESENT;
+}
+
+/* On the calling CPU */
+void paging_enable(void)
+{
+    uint32_t value;
+
+    asm volatile("movl %%cr4, %0" : "=r"(value));
+    asm volatile("movl %0, %%cr4" : : "r"(value | CR4_PSE));
+    asm volatile("movl %0, %%cr3" : : "r"(page_directory) : "memory");
+    asm volatile("movl %%cr0, %0" : "=r"(value));
+    asm volatile("movl %0, %%cr0" : : "r"(value | CR0_PG) : "memory");
+}
+
+void map_window(const void *page)
+{
+    window_table[0] = (uint32_t)page | PTE_WRITE | PTE_PRESENT;
+    asm volatile("invlpg (%0)" : : "r"(WINDOW) : "memory");
+}

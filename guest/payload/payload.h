@@ -1,0 +1,197 @@
+/*
+ * What the parts of the payload give each other.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef PAYLOAD_H
+#define PAYLOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "layout.h"
+#include "snapshot-mmio.h"
+
+/* Port I/O */
+static inline void outb(uint16_t port, uint8_t value)
+{
+    asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline void outw(uint16_t port, uint16_t value)
+{
+    asm volatile("outw %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline void outl(uint16_t port, uint32_t value)
+{
+    asm volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline uint8_t inb(uint16_t port)
+{
+    uint8_t value;
+
+    asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
+static inline uint32_t inl(uint16_t port)
+{
+    uint32_t value;
+
+    asm volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
+/* The time stamp counter, in its own ticks */
+static inline uint64_t rdtsc(void)
+{
+    uint32_t low, high;
+
+    asm volatile("rdtsc" : "=a"(low), "=d"(high));
+    return (uint64_t)high << 32 | low;
+}
+
+/* One turn of a waiting loop */
+static inline void relax(void)
+{
+    asm volatile("pause" : : : "memory");
+}
+
+/* Pass time without an instruction that is slow to emulate. */
+static inline void delay(uint32_t loops)
+{
+    asm volatile("1: decl %0; jnz 1b" : "+r"(loops) : : "cc");
+}
+
+/* Words that other CPUs or interrupts change */
+static inline uint32_t load(const uint32_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+static inline void store(uint32_t *word, uint32_t value)
+{
+    __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
+}
+
+/* boot.S: what it calls, and what it has for the C parts */
+
+typedef struct BootInfo {
+    uint32_t flags;
+    uint32_t memory_lower;      /* KiB below 1 MiB */
+    uint32_t memory_upper;      /* KiB above 1 MiB, up to the first hole */
+    uint32_t boot_device;
+    const char *cmdline;
+} BootInfo;
+
+/* As probe_save() stores them */
+typedef struct ProbeState {
+    uint32_t edi, esi, ebp, esp, ebx, edx, ecx, eax, flags;
+} ProbeState;
+
+void payload_main(uint32_t magic, const BootInfo *boot);
+void exception_report(uint32_t number, uint32_t error, uint32_t eip);
+void ap_main(unsigned int index) __attribute__((noreturn));
+
+extern const char exception_stubs[], timer_interrupt[];
+extern const char ap_trampoline[], ap_trampoline_end[];
+
+/* Save with known values in the registers; see boot.S. */
+void probe_save(SnapshotBar *device, ProbeState *state);
+extern uint32_t probe_counter;      /* counted by the next instruction */
+
+/* Return an operand that lies next to the save, or in a page of its own. */
+uint32_t patched_save(SnapshotBar *device);
+uint32_t patched_call(void);
+extern uint32_t patched_operand, patched_call_operand;
+
+/* console.c */
+
+/* Choose the debug console (port 0xe9) if there is one, else COM1. */
+void console_init(void);
+
+/* Print text with %s, %u (decimal), %x (8 hex digits) and %%. */
+void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Stop with the given status: QEMU's becomes 2 * status + 1. */
+void finish(uint8_t status) __attribute__((noreturn));
+
+#define EXIT_PASS   0x10
+#define EXIT_FAIL   0x11
+
+/* machine.c */
+
+/*
+ * Find the device on any PCI bus, enable it and return its BAR.  With
+ * @reassign, or where firmware gave it no address, choose a free one.
+ * NULL: there is no such device.
+ */
+SnapshotBar *find_device(bool reassign);
+
+unsigned int cpu_count(void);
+void interrupts_init(void);
+void timer_start(uint16_t divisor);
+uint8_t timer_status(void);
+extern uint32_t timer_ticks;
+
+/* Start every other CPU in ap_main(); return how many there are in all. */
+unsigned int start_cpus(void);
+extern uint32_t ap_started;
+
+/* Identity-map all 4 GiB, and WINDOW to whichever page map_window() names. */
+#define WINDOW  0xc0000000u
+void paging_init(void);
+void paging_enable(void);
+void map_window(const void *page);
+void load_idt(void);
+
+/* main.c */
+
+typedef struct Options {
+    uint32_t restores;      /* per test */
+    uint32_t pages;         /* written between two restores */
+    bool paging;
+    bool reassign;          /* ignore the BAR address firmware gave */
+    const char *tests;      /* comma-separated, NULL: all */
+} Options;
+
+extern Options opt;
+extern SnapshotBar *bar;
+extern unsigned int cpus;
+
+/* Report that the running test found something wrong, and stop. */
+#define fail(...) do { fail_begin(); print(__VA_ARGS__); fail_end(); } while (0)
+void fail_begin(void);
+void fail_end(void) __attribute__((noreturn));
+
+/* Report the running test as skipped; the test returns after that. */
+void skip(const char *reason);
+
+/*
+ * Save the machine; return the number of restores since: 0 after the save,
+ * then 1, 2, ... each time execution comes back here.
+ */
+uint32_t save(void);
+
+/* The same for callers that stored the command themselves: check the result */
+uint32_t saved(void);
+
+/* Restore the machine if fewer than @limit were done, else return. */
+void restore_until(uint32_t done, uint32_t limit);
+
+/* tests.c, tests-cpu.c, tests-smp.c: one function a test */
+void test_errors(void);
+void test_counter(void);
+void test_pages(void);
+void test_video(void);
+void test_code(void);
+void test_timer(void);
+void test_tsc(void);
+void test_tlb(void);
+void test_smp(void);
+void test_contend(void);
+
+#endif
