@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Results in the TAP format, which meson reads."""
+
+import time
+import traceback
+
+
+class Skip(Exception):
+    """Raised by a check that cannot be made here; the text says why."""
+
+
+class Tap:
+    """Runs checks and prints one line for each."""
+
+    def __init__(self):
+        self._count = 0
+        self._failed = 0
+
+    def _result(self, passed, name, note=""):
+        self._count += 1
+        self._failed += not passed
+        print(f"{'ok' if passed else 'not ok'} {self._count} - {name}{note}",
+              flush=True)
+
+    def check(self, name, function, *args, fatal=()):
+        """Call a function that raises if something is wrong.
+
+        A failure is reported and goes no further, so that the next check has
+        its turn, unless the exception is of a class in @fatal.
+        """
+        start = time.monotonic()
+        try:
+            function(*args)
+        except Skip as reason:
+            self.skip(name, reason)
+        except Exception as error:
+            self._result(False, name)
+            self.comment(traceback.format_exc())
+            if isinstance(error, fatal):
+                raise
+        else:
+            self._result(True, name)
+        self.comment(f"{time.monotonic() - start:.1f} s")
+
+    def skip(self, name, reason):
+        """Report a check that cannot be made here."""
+        self._result(True, name, f" # SKIP {reason}")
+
+    def copy(self, text):
+        """Pass on the results in @text, which another program printed."""
+        for line in text.splitlines():
+            words = line.split(maxsplit=1)
+            if words and words[0] == "ok":
+                name, _, reason = line.partition(" - ")[2].partition(" # SKIP")
+                if reason:
+                    self.skip(name, reason.strip())
+                else:
+                    self._result(True, name)
+            elif line.startswith("not ok"):
+                self._result(False, line.partition(" - ")[2])
+            else:
+                self.comment(line)
+
+    @staticmethod
+    def comment(text):
+        """Print @text where the reader of the log sees it."""
+        for line in text.splitlines():
+            print(f"# {line}", flush=True)
+
+    @staticmethod
+    def bail_out(reason):
+        """Say that nothing more can be checked; returns the exit code."""
+        print(f"Bail out! {str(reason).splitlines()[0]}", flush=True)
+        return 1
+
+    def end(self):
+        """Print the plan; returns the exit code of the script."""
+        print(f"1..{self._count}", flush=True)
+        return 1 if self._failed else 0
+
+
+def equal(what, got, expected):
+    """Raise unless the two are equal."""
+    if got != expected:
+        raise AssertionError(f"{what}: {got!r}, expected {expected!r}")

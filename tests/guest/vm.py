@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Start QEMU, talk to its monitor and to its guest, and end it."""
+
+import json
+import os
+import re
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+BUILD = os.environ.get("SNAPSHOT_BUILD", os.path.join(ROOT, "build"))
+QEMU = os.environ.get("SNAPSHOT_QEMU",
+                      os.path.join(BUILD, "bin", "qemu-system-x86_64"))
+
+# The console is read by a shell that is not interactive, since its output is
+# a pipe: it prints no prompt, and all that arrives is what commands print.
+SHELL = ('console=ttyS0 quiet '
+         'snapshot.run="stty -echo -onlcr; echo @@0 0; sh 2>&1 | cat"')
+
+
+# Seconds that a step may take: long enough for a slow build of QEMU on a busy
+# machine, since what waits this long has failed anyway.
+TIMEOUT = 180
+LONG_TIMEOUT = 600
+
+
+class VMError(Exception):
+    """QEMU or the guest did not do what was asked in time."""
+
+
+class QMPError(Exception):
+    """QEMU answered a command with an error."""
+
+
+class Channel:
+    """One end of a socket pair, the other end of which QEMU has."""
+
+    def __init__(self):
+        self.socket, self.peer = socket.socketpair()
+        self.buffer = b""
+
+    def receive(self, deadline):
+        """Append what arrives to the buffer.  False: end, or too late."""
+        left = max(0, deadline - time.monotonic())
+        if not select.select([self.socket], [], [], left)[0]:
+            return False
+        data = self.socket.recv(65536)
+        self.buffer += data
+        return bool(data)
+
+    def send(self, data):
+        """Send @data, unless there is no one to receive it any more."""
+        try:
+            self.socket.sendall(data)
+        except BrokenPipeError:
+            pass            # the answer will not come: that tells it better
+
+    def take(self, pattern, deadline):
+        """Wait for @pattern and remove everything up to its end.
+
+        Returns what was before it and what it matched, or None if it did not
+        come.
+        """
+        while True:
+            match = re.search(pattern, self.buffer)
+            if match:
+                before = self.buffer[:match.start()]
+                self.buffer = self.buffer[match.end():]
+                return before.decode(errors="replace"), match.group().decode()
+            if not self.receive(deadline):
+                return None
+
+
+class VM:
+    """A running QEMU.  Use it in a "with" statement."""
+
+    def __init__(self, *args):
+        """Start QEMU with @args, a monitor and a console on a socket each."""
+        self._dir = tempfile.mkdtemp(prefix="snapshot-guest-")
+        self._log = open(os.path.join(self._dir, "stderr"), "w+b")
+        self._qmp = Channel()
+        self.console = Channel()
+        self._commands = 0
+        self.commandline = [
+            QEMU, "-display", "none", "-nodefaults", "-no-reboot",
+            "-chardev", f"socket,id=qmp,fd={self._qmp.peer.fileno()}",
+            "-mon", "chardev=qmp,mode=control",
+            "-chardev", f"socket,id=console,fd={self.console.peer.fileno()}",
+            *args]
+        peers = (self._qmp.peer, self.console.peer)
+        try:
+            self._process = subprocess.Popen(
+                self.commandline, stdin=subprocess.DEVNULL, stdout=self._log,
+                stderr=self._log, pass_fds=[p.fileno() for p in peers])
+        except OSError as error:
+            self._clean()
+            raise VMError(f"cannot start {QEMU}: {error.strerror}; "
+                          "build it, or set SNAPSHOT_QEMU") from error
+        for peer in peers:
+            peer.close()
+        try:
+            self._reply(TIMEOUT)             # the greeting
+            self.qmp("qmp_capabilities")
+        except Exception:
+            self.kill()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    def _clean(self):
+        self._log.close()
+        shutil.rmtree(self._dir, ignore_errors=True)
+
+    def kill(self):
+        """End QEMU, whatever it is doing."""
+        self._process.kill()
+        self._process.wait()
+        self._clean()
+
+    def wait(self, timeout):
+        """Wait for QEMU to end by itself.  Returns its exit code."""
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise self._error(f"QEMU did not end in {timeout} s") from None
+
+    def messages(self):
+        """What QEMU printed on its standard error so far."""
+        self._log.flush()
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def _error(self, text):
+        code = self._process.poll()
+        if code is not None:
+            text += f"; QEMU ended with exit code {code}"
+        tail = self.console.buffer.decode(errors="replace")[-2000:]
+        return VMError(f"{text}\nconsole: {tail}\nQEMU: {self.messages()}"
+                       f"\ncommand line: {' '.join(self.commandline)}")
+
+    # Monitor
+
+    def _reply(self, timeout):
+        deadline = time.monotonic() + timeout
+        line = self._qmp.take(rb"[^\n]*\n", deadline)
+        if not line:
+            raise self._error(f"no answer from QEMU's monitor in {timeout} s")
+        return json.loads(line[1])
+
+    def qmp(self, command, timeout=TIMEOUT, **arguments):
+        """Run a monitor command.  Returns its result, or raises QMPError."""
+        request = {"execute": command}
+        if arguments:
+            request["arguments"] = arguments
+        self._qmp.send(json.dumps(request).encode())
+        while True:
+            reply = self._reply(timeout)
+            if "error" in reply:
+                raise QMPError(reply["error"]["desc"])
+            if "return" in reply:
+                return reply["return"]
+
+    # Guest with the shell of SHELL on the console; @@0 says that it is there.
+
+    def expect(self, pattern, timeout=TIMEOUT):
+        """Wait for @pattern on the console.  Returns what came before it and
+        what it matched.
+        """
+        found = self.console.take(pattern.encode(), time.monotonic() + timeout)
+        if not found:
+            raise self._error(f"no {pattern!r} on the console in {timeout} s")
+        return found
+
+    def submit(self, command):
+        """Give the guest's shell a command.  Returns a number for result()."""
+        self._commands += 1
+        number = self._commands
+        text = f"{{ {command}\n}} </dev/null 2>&1; echo \"@@{number} $?\"\n"
+        self.console.send(text.encode())
+        return number
+
+    def result(self, number, timeout=TIMEOUT):
+        """Wait for the end of command @number: exit code and output.
+
+        A command that is brought back by a restore ends more than once.
+        """
+        output, end = self.expect(rf"@@{number} \d+\n", timeout)
+        return int(end.split()[1]), output
+
+    def run(self, command, timeout=TIMEOUT):
+        """Run a command in the guest's shell: exit code and output."""
+        return self.result(self.submit(command), timeout)
+
+    def must(self, command, timeout=TIMEOUT):
+        """Run a command that has to succeed.  Returns its output."""
+        code, output = self.run(command, timeout)
+        if code:
+            raise AssertionError(f"{command}: exit code {code}: {output}")
+        return output
+
+
+def boot_linux(*args, initrd=None):
+    """Boot the default guest into a shell on the console; returns the VM."""
+    vm = VM("-serial", "chardev:console", "-kernel", default_kernel(),
+            "-initrd", initrd or default_initrd(), "-append", SHELL, *args)
+    try:
+        vm.result(0, timeout=LONG_TIMEOUT)
+    except Exception:
+        vm.kill()
+        raise
+    return vm
+
+
+def default_kernel():
+    """The kernel of the default guest."""
+    return os.environ.get("SNAPSHOT_KERNEL",
+                          os.path.join(BUILD, "guest", "vmlinuz"))
+
+
+def default_initrd():
+    """The initramfs of the default guest."""
+    return os.environ.get(
+        "SNAPSHOT_INITRD", os.path.join(BUILD, "guest", "initramfs.cpio.gz"))
