@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# A thin front: it sees to the packages and the tools, and then has meson do
+# the work, in build/.  'make help' shows what there is.
+
+QEMU_SRC ?=
+QEMU_OPTIONS ?=
+export QEMU_SRC QEMU_OPTIONS JOBS
+
+MESON := build/tools/bin/meson
+COMPILE := $(MESON) compile -C build $(if $(JOBS),-j $(JOBS))
+# The limits are for a machine that has nothing else to do.
+TEST := $(MESON) test -C build --print-errorlogs --timeout-multiplier 4
+SUMMARY := scripts/summary.py build/meson-logs/testlog
+
+all: setup
+	@$(COMPILE)
+
+qemu: setup
+	@$(COMPILE) qemu
+
+guest: setup
+	@$(COMPILE) guest-image
+
+demo: all
+	@SNAPSHOT_BUILD=$(CURDIR)/build guest/demo
+
+# The summary comes last, whatever the tests' end; it has the exit code.
+check: all
+	@rm -f build/meson-logs/testlog.json
+	@$(TEST) || true
+	@$(SUMMARY).json
+
+check-sanitize: setup
+	@scripts/build-qemu --sanitize --tests
+	@$(COMPILE)
+	@rm -f build/meson-logs/testlog-sanitize.json
+	@$(TEST) --setup sanitize || true
+	@$(SUMMARY)-sanitize.json
+
+check-upstream: setup
+	@scripts/check-upstream
+
+graft: source
+	@scripts/graft.py apply --tree $(or $(QEMU_SRC),build/qemu-src)
+
+ungraft: source
+	@scripts/graft.py remove --tree $(or $(QEMU_SRC),build/qemu-src)
+
+packages:
+	@scripts/packages
+
+source: packages
+	@$(if $(QEMU_SRC),,scripts/fetch-qemu)
+
+setup: packages
+	@scripts/setup
+
+# A tree of the user's is given back without our files.
+clean:
+	@$(if $(QEMU_SRC),scripts/graft.py remove --tree $(QEMU_SRC))
+	rm -rf build/qemu build/qemu-asan build/qemu-plain build/qemu-plain-src
+	rm -rf build/bin build/meson-* build/build.ninja build/*.stamp
+
+distclean:
+	@$(if $(QEMU_SRC),scripts/graft.py remove --tree $(QEMU_SRC))
+	rm -rf build
+
+help:
+	@echo 'make                build QEMU with the device, and the guest'
+	@echo 'make demo           and run the demonstration in the guest'
+	@echo 'make check          and run all tests; last line: the counts'
+	@echo 'make qemu           only build/bin/qemu-system-x86_64'
+	@echo 'make guest          only build/guest/vmlinuz, initramfs.cpio.gz'
+	@echo 'make check-upstream run QEMU'"'"'s own qtests, with and without us'
+	@echo 'make check-sanitize run the tests on a build with ASan and UBSan'
+	@echo 'make graft, ungraft put our files into the QEMU tree, take them out'
+	@echo 'make packages       install the Debian packages that are missing'
+	@echo 'make clean          remove what was built, keep what was fetched'
+	@echo 'make distclean      remove build/'
+	@echo
+	@echo 'QEMU_SRC=DIR        use this QEMU tree (10.0 or later)'
+	@echo 'QEMU_OPTIONS=...    more options for its configure'
+	@echo 'JOBS=N              how many compilers at once'
+
+.PHONY: all qemu guest demo check check-sanitize check-upstream graft ungraft \
+	packages source setup clean distclean help
