@@ -1,8 +1,8 @@
 /*
  * In-process machine snapshots: interfaces between the parts of the engine.
  *
- * Calls go one way: engine.c -> (ram, devices, clocks) -> (RAM engine, page
- * tracker).  Nothing here calls up, and nothing here knows who triggered.
+ * Calls go one way: trigger.c -> engine.c -> (rest, stats, ram, devices,
+ * clocks) -> (RAM engine, page tracker).  Nothing here calls up, and nothing here knows who triggered.
  * All functions run with the BQL held and the machine at rest (no vCPU in
  * guest code, block layer drained, ticks disabled) unless said otherwise.
  *
@@ -14,6 +14,71 @@
 #include "exec/hwaddr.h"
 #include "exec/cpu-common.h"
 #include "migration/snapshot-engine.h"
+#include "qapi/qapi-types-run-state.h"
+
+/*
+ * The engine (engine.c), for trigger.c
+ */
+
+/* Once, before anything else */
+void snapshot_engine_init(void);
+
+/* Is a command being carried out?  (Others may run while that waits.) */
+bool snapshot_busy(void);
+
+/*
+ * Carry out a command, with no guest code or device code on the stack; the
+ * machine runs until this stops it.  @done is told the result before the
+ * machine runs again.
+ */
+SnapshotResult snapshot_carry_out(SnapshotOp op, SnapshotDoneFunc *done,
+                                  void *opaque, Error **errp);
+
+/*
+ * The machine comes to rest (rest.c)
+ */
+
+/* How the machine was before snapshot_stop_machine() */
+typedef struct SnapshotRest {
+    RunState state;
+    bool paused;        /* vCPUs were paused and must be resumed */
+} SnapshotRest;
+
+/* Is the calling thread the only one that runs vCPUs? */
+bool snapshot_owns_vcpus(void);
+
+/* Stop a machine that runs; fills in @rest, which is zero before. */
+void snapshot_stop_machine(SnapshotRest *rest);
+
+/* Guest clocks go on, from where they stand now. */
+void snapshot_start_clocks(const SnapshotRest *rest);
+
+/*
+ * The machine goes on as @rest says; if it was restored and runs, in the state
+ * @restored (else NULL).
+ */
+void snapshot_start_machine(const SnapshotRest *rest,
+                            const RunState *restored);
+
+/*
+ * Statistics (stats.c)
+ */
+
+/* snapshot_counters(), to be changed */
+SnapshotCounters *snapshot_count(void);
+
+/* All but the returns to a saved instant go to zero. */
+void snapshot_count_reset(void);
+
+/* A part of a restore that began at @since is over, and the next begins. */
+void snapshot_phase_done(SnapshotDevicePhase phase, int64_t *since);
+
+/* Keep the reason of a failure for query; say it once, not at every try. */
+void snapshot_note_failure(SnapshotOp op, SnapshotResult res,
+                           const Error *err);
+
+/* What is counted, for snapshot_info() to complete */
+SnapshotDeviceInfo *snapshot_count_info(void);
 
 /*
  * RAM

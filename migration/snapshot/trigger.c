@@ -1,0 +1,157 @@
+/*
+ * In-process machine snapshots: who asks, and where the work is done.
+ *
+ * A command comes from a vCPU (it stored to a register), from the main loop
+ * (a device's DMA, qtest) or from the monitor.  All of them end in
+ * snapshot_carry_out():
+ *
+ *   vCPU that has the machine to itself   work item on that vCPU
+ *   vCPU among others                     it parks; bottom half in main loop
+ *   main loop, inside a device            bottom half in main loop
+ *   monitor                               called directly
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "block/aio.h"
+#include "hw/core/cpu.h"
+#include "qapi/error.h"
+#include "qemu/main-loop.h"
+#include "system/runstate.h"
+#include "internal.h"
+#include "trace.h"
+
+/* The one command that is accepted and not yet carried out */
+typedef struct Request {
+    bool pending;
+    SnapshotOp op;
+    SnapshotDoneFunc *done;
+    void *opaque;
+    CPUState *cpu;      /* that triggered it, or NULL */
+} Request;
+
+static struct {
+    Request request;
+    bool discard;       /* discard the snapshot, after the request */
+    QEMUBH *bh;         /* in the main loop */
+} trigger;
+
+static void carry_out_request(void)
+{
+    Request r = trigger.request;
+
+    trigger.request = (Request) { 0 };
+    if (r.pending) {
+        snapshot_carry_out(r.op, r.done, r.opaque, NULL);
+    }
+}
+
+static void request_bh(void *opaque)
+{
+    carry_out_request();
+    if (trigger.discard) {
+        trigger.discard = false;
+        snapshot_carry_out(SNAPSHOT_OP_DISCARD, NULL, NULL, NULL);
+    }
+}
+
+/*
+ * First thing on the vCPU after the instruction that triggered.  With other
+ * vCPU threads around, or while somebody is stopping the machine, this one
+ * parks and the main loop carries on from here.
+ */
+static void request_on_vcpu(CPUState *cpu, run_on_cpu_data unused)
+{
+    if (!trigger.request.pending || trigger.request.cpu != cpu) {
+        return;
+    }
+    if (snapshot_owns_vcpus() && runstate_is_running()) {
+        carry_out_request();
+    } else {
+        cpu_pause(cpu);
+        qemu_bh_schedule(trigger.bh);
+    }
+}
+
+/*
+ * "cont" between the trigger and the bottom half would let the vCPU run on:
+ * park it again.
+ */
+static void vm_state_changed(void *opaque, bool running, RunState state)
+{
+    if (running && trigger.request.pending && trigger.request.cpu) {
+        async_run_on_cpu(trigger.request.cpu, request_on_vcpu, RUN_ON_CPU_NULL);
+    }
+}
+
+static void trigger_init(void)
+{
+    if (!trigger.bh) {
+        snapshot_engine_init();
+        /* Not the block layer's context: it runs in the middle of drains. */
+        trigger.bh = aio_bh_new(iohandler_get_aio_context(), request_bh, NULL);
+        qemu_add_vm_change_state_handler(vm_state_changed, NULL);
+    }
+}
+
+SnapshotResult snapshot_submit(SnapshotOp op, SnapshotDoneFunc *done,
+                               void *opaque)
+{
+    trigger_init();
+    if (snapshot_busy() || trigger.request.pending) {
+        trace_snapshot_failed(op, SNAPSHOT_RESULT_BUSY, "one is pending");
+        return SNAPSHOT_RESULT_BUSY;
+    }
+    if (op == SNAPSHOT_OP_RESTORE && !snapshot_counters()->armed) {
+        trace_snapshot_failed(op, SNAPSHOT_RESULT_NONE, "no snapshot");
+        return SNAPSHOT_RESULT_NONE;
+    }
+    trigger.request = (Request) {
+        .pending = true,
+        .op = op,
+        .done = done,
+        .opaque = opaque,
+        .cpu = current_cpu,
+    };
+    if (current_cpu) {
+        async_run_on_cpu(current_cpu, request_on_vcpu, RUN_ON_CPU_NULL);
+    } else {
+        qemu_bh_schedule(trigger.bh);
+    }
+    return SNAPSHOT_RESULT_PENDING;
+}
+
+void snapshot_cancel(void *opaque)
+{
+    CPUState *cpu = trigger.request.cpu;
+
+    if (trigger.request.pending && trigger.request.opaque == opaque) {
+        trigger.request = (Request) { 0 };
+        if (cpu && cpu->stopped && runstate_is_running()) {
+            cpu_resume(cpu);
+        }
+    }
+}
+
+void snapshot_release(void)
+{
+    trigger_init();
+    trigger.discard = true;
+    qemu_bh_schedule(trigger.bh);
+}
+
+bool snapshot_pending(void)
+{
+    return trigger.request.pending;
+}
+
+SnapshotResult snapshot_run(SnapshotOp op, Error **errp)
+{
+    trigger_init();
+    if (snapshot_busy() || trigger.request.pending) {
+        error_setg(errp, "another snapshot command is being carried out; "
+                   "try again");
+        return SNAPSHOT_RESULT_BUSY;
+    }
+    return snapshot_carry_out(op, NULL, NULL, errp);
+}
