@@ -113,6 +113,13 @@ SnapshotResult snapshot_run(SnapshotOp op, Error **errp);
 void snapshot_configure(const SnapshotConfig *config);
 
 /**
+ * snapshot_set_verify: whether the next restores are verified
+ *
+ * Those of the snapshot that exists, and of later ones.
+ */
+void snapshot_set_verify(bool verify);
+
+/**
  * snapshot_config: what the next save uses; belongs to the engine
  */
 const SnapshotConfig *snapshot_config(void);

@@ -288,6 +288,12 @@ void snapshot_configure(const SnapshotConfig *config)
     engine.config.file = g_strdup(config->file);
 }
 
+void snapshot_set_verify(bool verify)
+{
+    engine.config.verify = verify;
+    snapshot_count()->verify = verify && engine.ram;
+}
+
 const SnapshotConfig *snapshot_config(void)
 {
     return &engine.config;

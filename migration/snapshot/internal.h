@@ -2,9 +2,10 @@
  * In-process machine snapshots: interfaces between the parts of the engine.
  *
  * Calls go one way: trigger.c -> engine.c -> (rest, stats, ram, devices,
- * clocks) -> (RAM engine, page tracker).  Nothing here calls up, and nothing here knows who triggered.
- * All functions run with the BQL held and the machine at rest (no vCPU in
- * guest code, block layer drained, ticks disabled) unless said otherwise.
+ * clocks) -> (RAM engine, page tracker).  Nothing here calls up, and nothing
+ * but trigger.c knows who triggered.  All functions run with the BQL held and
+ * the machine at rest (no vCPU in guest code, block layer drained, ticks
+ * disabled) unless said otherwise.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

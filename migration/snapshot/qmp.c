@@ -45,6 +45,11 @@ void qmp_x_snapshot_device_restore(Error **errp)
     snapshot_run(SNAPSHOT_OP_RESTORE, errp);
 }
 
+void qmp_x_snapshot_device_set_verify(bool verify, Error **errp)
+{
+    snapshot_set_verify(verify);
+}
+
 void qmp_x_snapshot_device_discard(Error **errp)
 {
     snapshot_run(SNAPSHOT_OP_DISCARD, errp);

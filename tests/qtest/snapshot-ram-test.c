@@ -278,11 +278,11 @@ static void test_verify_finds(const void *engine)
     snap_end(s);
 }
 
-/* Without verify=on nobody looks. */
+/* Without verify=on nobody looks, until it is switched on. */
 static void test_verify_off(const void *engine)
 {
     Snap *s = snap_start("-nodefaults -machine pc -m 64 "
-                         "-device snapshot,engine=%s",
+                         "-device snapshot,id=s0,engine=%s",
                          (const char *)engine);
     off_t base;
     int fd = open_ram(s, &base);
@@ -296,6 +296,21 @@ static void test_verify_off(const void *engine)
     g_assert_cmpint(pwrite(fd, "\x22", 1, base + 3 * MiB), ==, 1);
     snap_restore(s);
     g_assert_cmpint(snap_reg(s, SNAPSHOT_REG_VERIFY), ==, 0);
+
+    qtest_qmp_assert_success(s->qts, "{ 'execute': 'qom-set', 'arguments': {"
+                             " 'path': '/machine/peripheral/s0',"
+                             " 'property': 'verify', 'value': true } }");
+    g_assert_cmphex(snap_reg(s, SNAPSHOT_REG_STATUS), ==,
+                    SNAPSHOT_STATUS_ARMED | SNAPSHOT_STATUS_VERIFY);
+    g_assert_cmpint(snap_command(s, SNAPSHOT_CMD_RESTORE), ==,
+                    SNAPSHOT_RES_VERIFY);
+    qtest_qmp_assert_success(s->qts,
+                             "{ 'execute': 'x-snapshot-device-set-verify',"
+                             "  'arguments': { 'verify': false } }");
+    g_assert_cmphex(snap_reg(s, SNAPSHOT_REG_STATUS), ==,
+                    SNAPSHOT_STATUS_ARMED);
+    snap_restore(s);
+    g_assert_cmpint(snap_reg(s, SNAPSHOT_REG_VERIFY), ==, 1);
     close(fd);
     snap_end(s);
 }

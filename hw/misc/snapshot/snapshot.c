@@ -259,7 +259,25 @@ static void snapshot_set_engine(Object *obj, int value, Error **errp)
 
     s->config.engine = value;
     if (s == the_device) {
+        s->config.verify = snapshot_config()->verify;
         snapshot_configure(&s->config);
+    }
+}
+
+static bool snapshot_get_verify(Object *obj, Error **errp)
+{
+    SnapshotDevice *s = SNAPSHOT_DEVICE(obj);
+
+    return s == the_device ? snapshot_config()->verify : s->config.verify;
+}
+
+static void snapshot_set_verify_prop(Object *obj, bool value, Error **errp)
+{
+    SnapshotDevice *s = SNAPSHOT_DEVICE(obj);
+
+    s->config.verify = value;
+    if (s == the_device) {
+        snapshot_set_verify(value);
     }
 }
 
@@ -273,7 +291,6 @@ static void snapshot_get_stats(Object *obj, Visitor *v, const char *name,
 
 static const Property snapshot_properties[] = {
     DEFINE_PROP_STRING("file", SnapshotDevice, config.file),
-    DEFINE_PROP_BOOL("verify", SnapshotDevice, config.verify, false),
 };
 
 static const VMStateDescription vmstate_snapshot = {
@@ -304,9 +321,11 @@ static void snapshot_class_init(ObjectClass *oc, SnapshotClassData *data)
     device_class_set_props(dc, snapshot_properties);
     object_class_property_set_description(oc, "file",
         "file for the RAM of engine=remap (default: a memfd)");
+    object_class_property_add_bool(oc, "verify", snapshot_get_verify,
+                                   snapshot_set_verify_prop);
     object_class_property_set_description(oc, "verify",
         "on/off: after each restore, compare the whole machine with the "
-        "snapshot (slow; default: off)");
+        "snapshot (slow; may be changed at any time; default: off)");
     object_class_property_add_enum(oc, "engine", "SnapshotDeviceEngine",
                                    &SnapshotDeviceEngine_lookup,
                                    snapshot_get_engine, snapshot_set_engine);
