@@ -139,8 +139,8 @@ const Subject random_dma = {
 
 /* The time: it goes on from the save, whatever passed until the restore */
 
-#define SLEEP_MS    1000
-#define SLEEPS      2       /* only in the first rounds, for they take long */
+#define SLEEP_MS    3000    /* no busy host keeps a guest waiting so long */
+#define SLEEPS      1       /* only in the first round, for it takes long */
 
 static int64_t saved_ms;
 
