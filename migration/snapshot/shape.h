@@ -1,5 +1,5 @@
 /*
- * In-process machine snapshots: has a section changed, without serialising it?
+ * In-process machine snapshots: a section as the memory that it describes.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -15,8 +15,18 @@
  */
 typedef struct SnapshotShape SnapshotShape;
 
+/* How a section compares with its shape */
+typedef enum SnapshotChange {
+    SNAPSHOT_CHANGE_NONE,       /* it would serialise to the same bytes */
+    SNAPSHOT_CHANGE_CONTENT,    /* fields have changed, or may have */
+    SNAPSHOT_CHANGE_FORM,       /* and pointers, counts or what is needed */
+} SnapshotChange;
+
 /**
  * snapshot_shape_new: take the shape that @opaque has now
+ *
+ * @vmsd and what it refers to must outlive the shape.  Free it with
+ * snapshot_shape_free().
  */
 SnapshotShape *snapshot_shape_new(const VMStateDescription *vmsd, void *opaque);
 
@@ -29,13 +39,31 @@ SnapshotShape *snapshot_shape_new(const VMStateDescription *vmsd, void *opaque);
 bool snapshot_shape_complete(const SnapshotShape *shape);
 
 /**
- * snapshot_shape_same: would it serialise to the same bytes?
+ * snapshot_shape_loadable: may snapshot_shape_load() be used?
  *
- * Calls the description's hooks, as serialising does.  False may be a false
- * alarm, and then a new shape should be taken; true is exact if the shape is
- * complete.
+ * It may if the shape is complete and no field is read by code of its own.
  */
-bool snapshot_shape_same(const SnapshotShape *shape);
+bool snapshot_shape_loadable(const SnapshotShape *shape);
+
+/**
+ * snapshot_shape_compare: has the section changed?
+ *
+ * Calls the description's hooks, as serialising does.  A change may be a false
+ * alarm, and then a new shape should be taken; SNAPSHOT_CHANGE_NONE is exact if
+ * the shape is complete.
+ */
+SnapshotChange snapshot_shape_compare(SnapshotShape *shape);
+
+/**
+ * snapshot_shape_load: do what loading the section does
+ *
+ * Writes the fields, arms the timers, and calls the description's hooks in the
+ * order in which vmstate_load_state() would.  For a loadable shape that
+ * snapshot_shape_compare() has just found SNAPSHOT_CHANGE_CONTENT in.
+ *
+ * Returns false if a hook failed: then the section is half loaded.
+ */
+bool snapshot_shape_load(const SnapshotShape *shape);
 
 /**
  * snapshot_shape_put_back: write plain fields back to where they were
@@ -46,6 +74,9 @@ bool snapshot_shape_same(const SnapshotShape *shape);
  */
 void snapshot_shape_put_back(const SnapshotShape *shape);
 
+/**
+ * snapshot_shape_free: free @shape, which may be NULL
+ */
 void snapshot_shape_free(SnapshotShape *shape);
 
 #endif

@@ -1,0 +1,60 @@
+/*
+ * In-process machine snapshots: what a shape is made of (shape.c and
+ * shape-walk.c only).
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef MIGRATION_SNAPSHOT_SHAPE_STEPS_H
+#define MIGRATION_SNAPSHOT_SHAPE_STEPS_H
+
+#include "shape.h"
+
+typedef enum SnapshotStepKind {
+    SNAPSHOT_STEP_MEMORY,       /* fields: compared, written by a load */
+    SNAPSHOT_STEP_GUARD,        /* a pointer or a count that others rely on */
+    SNAPSHOT_STEP_TIMER,        /* a timer's deadline */
+    SNAPSHOT_STEP_NEEDED,       /* is this (sub)section needed? */
+    SNAPSHOT_STEP_EXISTS,       /* does this field exist? */
+    SNAPSHOT_STEP_PRE_SAVE,     /* hook, called when comparing */
+    SNAPSHOT_STEP_PRE_LOAD,     /* hook, called when loading */
+    SNAPSHOT_STEP_POST_LOAD,    /* hook, called when loading */
+} SnapshotStepKind;
+
+typedef struct SnapshotStep {
+    SnapshotStepKind kind;
+    void *opaque;           /* for the function, or where the memory is */
+    union {
+        struct {
+            size_t len;
+            size_t copy;    /* offset of the copy in SnapshotShape.copies */
+        } memory;
+        struct {
+            int (*call)(void *opaque);
+        } hook;
+        struct {
+            int (*call)(void *opaque, int version_id);
+            int version_id;
+        } post_load;
+        struct {
+            bool (*ask)(void *opaque);
+            bool answer;
+        } needed;
+        struct {
+            bool (*ask)(void *opaque, int version_id);
+            int version_id;
+            bool answer;
+        } exists;
+    };
+} SnapshotStep;
+
+struct SnapshotShape {
+    GArray *steps;          /* of SnapshotStep, in the order of vmstate */
+    GArray *absent;         /* of SnapshotStep: fields that were not needed */
+    GByteArray *copies;     /* of all memory, one after the other */
+    GPtrArray *temporaries; /* structures of VMSTATE_WITH_TMP fields */
+    bool complete;          /* the steps tell all */
+    bool loadable;          /* writing memory is all that a loader does */
+    bool absent_needed;     /* at the last comparison: some of @absent are */
+};
+
+#endif

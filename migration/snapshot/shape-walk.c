@@ -1,0 +1,343 @@
+/*
+ * In-process machine snapshots: the shape of a section is taken.
+ *
+ * A walk over the description, done once, writes down in order what the
+ * vmstate code would do: call a hook, ask a function, follow a pointer, read or
+ * write memory.  To compare or to load is to do the same again, see shape.c.
+ * The order matters: nothing is looked at through a pointer before it is known
+ * to be the pointer that the walk followed.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bitops.h"
+#include "qemu/timer.h"
+#include "migration/snapshot-compat.h"
+#include "shape-steps.h"
+
+/* Deeper nesting than this means a description that refers to itself. */
+#define MAX_DEPTH 16
+
+/* A walk over the description */
+typedef struct Walk {
+    SnapshotShape *shape;
+    GArray *steps;          /* where steps go: ->steps or ->absent */
+    int depth;
+} Walk;
+
+/* Fields that are plain memory, whatever byte order they are written in */
+static const VMStateInfo *const plain[] = {
+    &vmstate_info_bool,
+    &vmstate_info_int8, &vmstate_info_int16,
+    &vmstate_info_int32, &vmstate_info_int64,
+    &vmstate_info_uint8, &vmstate_info_uint16,
+    &vmstate_info_uint32, &vmstate_info_uint64,
+    &vmstate_info_int32_le, &vmstate_info_cpudouble, &vmstate_info_buffer,
+};
+
+/* A loader does not write these, but refuses another value. */
+static const VMStateInfo *const constant[] = {
+    &vmstate_info_uint8_equal, &vmstate_info_uint16_equal,
+    &vmstate_info_int32_equal, &vmstate_info_uint32_equal,
+    &vmstate_info_uint64_equal,
+};
+
+static bool is_among(const VMStateInfo *info, const VMStateInfo *const *list,
+                     size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (info == list[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_memory(Walk *w, SnapshotStepKind kind, void *at, size_t len)
+{
+    GByteArray *copies = w->shape->copies;
+    SnapshotStep *last = w->steps->len
+        ? &g_array_index(w->steps, SnapshotStep, w->steps->len - 1) : NULL;
+    SnapshotStep step = {
+        .kind = kind,
+        .opaque = at,
+        .memory = { .len = len, .copy = copies->len },
+    };
+
+    if (!len) {
+        return;
+    }
+    if (last && last->kind == SNAPSHOT_STEP_MEMORY && kind == SNAPSHOT_STEP_MEMORY &&
+        (uint8_t *)last->opaque + last->memory.len == at &&
+        last->memory.copy + last->memory.len == copies->len) {
+        last->memory.len += len;
+    } else {
+        g_array_append_val(w->steps, step);
+    }
+    g_byte_array_append(copies, at, len);
+}
+
+static void add_description(Walk *w, const VMStateDescription *vmsd,
+                            void *opaque, int version_id);
+
+static bool absent(const Walk *w)
+{
+    return w->steps == w->shape->absent;
+}
+
+/*
+ * The vmstate code makes such a structure each time, and has the hooks of its
+ * description fill it or take what was loaded into it.  Ours stays.
+ */
+static void add_temporary(Walk *w, const VMStateField *field, void *parent,
+                          size_t size)
+{
+    void **temporary;
+
+    if (absent(w)) {
+        return;
+    }
+    temporary = g_malloc0(size);
+    *temporary = parent;
+    g_ptr_array_add(w->shape->temporaries, temporary);
+    add_description(w, field->vmsd, temporary, field->vmsd->version_id);
+}
+
+static void add_element(Walk *w, const VMStateField *field, void *at,
+                        size_t size)
+{
+    const char *name = field->info ? field->info->name : "";
+
+    if (field->flags & VMS_STRUCT) {
+        add_description(w, field->vmsd, at, field->vmsd->version_id);
+    } else if (field->flags & VMS_VSTRUCT) {
+        add_description(w, field->vmsd, at, field->struct_version_id);
+    } else if (field->info == &vmstate_info_unused_buffer) {
+        return;
+    } else if (field->info == &vmstate_info_timer) {
+        QEMUTimer *timer = at;
+
+        add_memory(w, SNAPSHOT_STEP_TIMER, &timer->expire_time,
+                   sizeof(timer->expire_time));
+    } else if (is_among(field->info, plain, ARRAY_SIZE(plain))) {
+        add_memory(w, SNAPSHOT_STEP_MEMORY, at, size);
+    } else if (is_among(field->info, constant, ARRAY_SIZE(constant))) {
+        if (!absent(w)) {
+            add_memory(w, SNAPSHOT_STEP_GUARD, at, size);
+        }
+    } else if (field->info == &vmstate_info_bitmap) {
+        add_memory(w, SNAPSHOT_STEP_MEMORY, at,
+                   BITS_TO_LONGS(size) * sizeof(long));
+    } else if (field->info == &vmstate_info_tmp) {
+        add_temporary(w, field, at, size);
+    } else if (!strcmp(name, "pci config") && !absent(w)) {
+        /* These two of hw/pci/pci.c are private; every PCI device has them. */
+        add_memory(w, SNAPSHOT_STEP_GUARD, at, sizeof(uint8_t *));
+        add_memory(w, SNAPSHOT_STEP_MEMORY, *(uint8_t **)at, size);
+        w->shape->loadable = false;     /* mappings follow from it */
+    } else if (!strcmp(name, "pci irq state")) {
+        add_memory(w, SNAPSHOT_STEP_MEMORY, at, sizeof(uint8_t));
+    } else if (!absent(w)) {
+        w->shape->complete = false;
+    }
+}
+
+/* How many elements a field has; what says so is remembered, too. */
+static int64_t add_count(Walk *w, const VMStateField *field, void *opaque)
+{
+    void *at = opaque + field->num_offset;
+    int64_t n = 1;
+
+    if (field->flags & VMS_ARRAY) {
+        n = field->num;
+    } else if (field->flags & VMS_VARRAY_INT32) {
+        n = *(int32_t *)at;
+        add_memory(w, SNAPSHOT_STEP_GUARD, at, 4);
+    } else if (field->flags & VMS_VARRAY_UINT32) {
+        n = *(uint32_t *)at;
+        add_memory(w, SNAPSHOT_STEP_GUARD, at, 4);
+    } else if (field->flags & VMS_VARRAY_UINT16) {
+        n = *(uint16_t *)at;
+        add_memory(w, SNAPSHOT_STEP_GUARD, at, 2);
+    } else if (field->flags & VMS_VARRAY_UINT8) {
+        n = *(uint8_t *)at;
+        add_memory(w, SNAPSHOT_STEP_GUARD, at, 1);
+    }
+    return field->flags & VMS_MULTIPLY_ELEMENTS ? n * field->num : n;
+}
+
+static size_t add_size(Walk *w, const VMStateField *field, void *opaque)
+{
+    void *at = opaque + field->size_offset;
+
+    if (!(field->flags & VMS_VBUFFER)) {
+        return field->size;
+    }
+    add_memory(w, SNAPSHOT_STEP_GUARD, at, 4);
+    return *(int32_t *)at *
+           (field->flags & VMS_MULTIPLY ? field->size : (size_t)1);
+}
+
+static void add_field(Walk *w, const VMStateField *field, void *opaque)
+{
+    const int indirect = VMS_POINTER | VMS_ARRAY_OF_POINTER | VMS_VBUFFER |
+                         VMS_VARRAY_INT32 | VMS_VARRAY_UINT32 |
+                         VMS_VARRAY_UINT16 | VMS_VARRAY_UINT8;
+    void *at = opaque + field->offset;
+    int64_t n;
+    size_t size;
+
+    if (absent(w) && (field->flags & indirect) &&
+        field->info != &vmstate_info_timer) {
+        return;     /* nobody vouches for pointers of what is not in use */
+    }
+    n = add_count(w, field, opaque);
+    size = add_size(w, field, opaque);
+    if (field->flags & VMS_POINTER) {
+        add_memory(w, SNAPSHOT_STEP_GUARD, at, sizeof(void *));
+        at = *(void **)at;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        void *element = at + size * i;
+
+        if (field->flags & VMS_ARRAY_OF_POINTER) {
+            add_memory(w, SNAPSHOT_STEP_GUARD, element, sizeof(void *));
+            element = *(void **)element;
+        }
+        /* A null pointer is written as a marker: the guard says it all. */
+        if (element) {
+            add_element(w, field, element, size);
+        }
+    }
+}
+
+static void add_needed(Walk *w, const VMStateDescription *vmsd, void *opaque)
+{
+    bool needed = !vmsd->needed || vmsd->needed(opaque);
+    GArray *steps = w->steps;
+    SnapshotStep step = {
+        .kind = SNAPSHOT_STEP_NEEDED,
+        .opaque = opaque,
+        .needed = { .ask = vmsd->needed, .answer = needed },
+    };
+
+    if (vmsd->needed && !absent(w)) {
+        g_array_append_val(w->steps, step);
+    }
+    if (!needed) {
+        w->steps = w->shape->absent;
+    }
+    add_description(w, vmsd, opaque, vmsd->version_id);
+    w->steps = steps;
+}
+
+/* Hooks with an Error, which came with QEMU 10.2, are not called by us. */
+static bool hooks_known(const VMStateDescription *vmsd)
+{
+#if SNAPSHOT_QEMU_SINCE(10, 2)
+    if (vmsd->pre_save_errp || vmsd->pre_load_errp || vmsd->post_load_errp) {
+        return false;
+    }
+#endif
+    return !vmsd->post_save;
+}
+
+static void add_hook(Walk *w, SnapshotStepKind kind, int (*call)(void *),
+                     void *opaque)
+{
+    SnapshotStep step = {
+        .kind = kind,
+        .opaque = opaque,
+        .hook = { .call = call },
+    };
+
+    if (call) {
+        g_array_append_val(w->steps, step);
+    }
+}
+
+/* What comes before the fields, when saving and when loading */
+static void add_start(Walk *w, const VMStateDescription *vmsd, void *opaque)
+{
+    if (absent(w)) {
+        return;
+    }
+    w->shape->complete &= hooks_known(vmsd);
+    if (vmsd->pre_save && vmsd->pre_save(opaque)) {
+        w->shape->complete = false;
+    }
+    add_hook(w, SNAPSHOT_STEP_PRE_SAVE, vmsd->pre_save, opaque);
+    add_hook(w, SNAPSHOT_STEP_PRE_LOAD, vmsd->pre_load, opaque);
+}
+
+static void add_end(Walk *w, const VMStateDescription *vmsd, void *opaque,
+                    int version_id)
+{
+    SnapshotStep step = {
+        .kind = SNAPSHOT_STEP_POST_LOAD,
+        .opaque = opaque,
+        .post_load = { .call = vmsd->post_load, .version_id = version_id },
+    };
+
+    if (vmsd->post_load && !absent(w)) {
+        g_array_append_val(w->steps, step);
+    }
+}
+
+static bool add_exists(Walk *w, const VMStateField *field, void *opaque,
+                       int version_id)
+{
+    SnapshotStep step = {
+        .kind = SNAPSHOT_STEP_EXISTS,
+        .opaque = opaque,
+        .exists = { .ask = field->field_exists, .version_id = version_id },
+    };
+
+    if (!field->field_exists) {
+        return field->version_id <= version_id;
+    }
+    step.exists.answer = field->field_exists(opaque, version_id);
+    if (!absent(w)) {
+        g_array_append_val(w->steps, step);
+    }
+    return step.exists.answer;
+}
+
+/* Everything that vmstate_{save,load}_state() do, in the same order */
+static void add_description(Walk *w, const VMStateDescription *vmsd,
+                            void *opaque, int version_id)
+{
+    const VMStateDescription *const *sub = vmsd->subsections;
+    const VMStateField *field;
+
+    if (w->depth == MAX_DEPTH) {
+        w->shape->complete = false;
+        return;
+    }
+    w->depth++;
+    add_start(w, vmsd, opaque);
+    for (field = vmsd->fields; field->name; field++) {
+        if (add_exists(w, field, opaque, version_id)) {
+            add_field(w, field, opaque);
+        }
+    }
+    for (; sub && *sub; sub++) {
+        add_needed(w, *sub, opaque);
+    }
+    add_end(w, vmsd, opaque, version_id);
+    w->depth--;
+}
+
+SnapshotShape *snapshot_shape_new(const VMStateDescription *vmsd, void *opaque)
+{
+    SnapshotShape *s = g_new0(SnapshotShape, 1);
+    Walk w = { .shape = s };
+
+    s->steps = w.steps = g_array_new(false, false, sizeof(SnapshotStep));
+    s->absent = g_array_new(false, false, sizeof(SnapshotStep));
+    s->copies = g_byte_array_new();
+    s->temporaries = g_ptr_array_new_with_free_func(g_free);
+    s->complete = s->loadable = true;
+    add_needed(&w, vmsd, opaque);
+    return s;
+}
