@@ -2,8 +2,8 @@
  * Character device "snapshot": machine snapshots by text on a serial line.
  *
  * For guests that cannot map a BAR.  The guest writes a line ("save",
- * "restore" or "discard") and reads one back: "ok N", N being the restores
- * since the save, or "error CODE".
+ * "restore", "push", "pop" or "discard") and reads one back: "ok N", N being
+ * the restores since the save, or "error CODE".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -95,6 +95,8 @@ static void command(SnapshotChardev *s)
         [SNAPSHOT_OP_SAVE] = "save",
         [SNAPSHOT_OP_RESTORE] = "restore",
         [SNAPSHOT_OP_DISCARD] = "discard",
+        [SNAPSHOT_OP_PUSH] = "push",
+        [SNAPSHOT_OP_POP] = "pop",
     };
     SnapshotResult res = SNAPSHOT_RESULT_UNKNOWN;
 

@@ -1,8 +1,9 @@
 /*
  * In-process machine snapshots: interface of the engine.
  *
- * The engine remembers one instant of the machine (RAM, device state, clocks)
- * and puts the machine back there as often as it is asked to.  It knows
+ * The engine remembers an instant of the machine (RAM, device state, clocks),
+ * or several on top of each other, and puts the machine back there as often as
+ * it is asked to.  It knows
  * nothing of what asks: a PCI device, a serial line and QMP all use the three
  * calls snapshot_submit(), snapshot_run() and snapshot_configure().
  *
@@ -19,6 +20,8 @@ typedef enum SnapshotOp {
     SNAPSHOT_OP_SAVE,
     SNAPSHOT_OP_RESTORE,
     SNAPSHOT_OP_DISCARD,
+    SNAPSHOT_OP_PUSH,
+    SNAPSHOT_OP_POP,
 } SnapshotOp;
 
 /*
@@ -36,7 +39,12 @@ typedef enum SnapshotResult {
     SNAPSHOT_RESULT_IO = 7,
     SNAPSHOT_RESULT_DEVICE = 8,
     SNAPSHOT_RESULT_VERIFY = 9,
+    SNAPSHOT_RESULT_RANGE = 10,
+    SNAPSHOT_RESULT_LIMIT = 11,
 } SnapshotResult;
+
+/* Saved instants on top of each other: one by a save, one more by each push */
+#define SNAPSHOT_LEVELS_MAX 16
 
 /* What the next save uses; the snapshot that exists is not touched by it. */
 typedef struct SnapshotConfig {
@@ -45,11 +53,15 @@ typedef struct SnapshotConfig {
     bool verify;        /* compare the whole machine after each restore */
 } SnapshotConfig;
 
-/* Counters that triggers show; "since the save" unless said otherwise. */
+/*
+ * Counters that triggers show; "since the save" unless said otherwise.  They
+ * are those of the topmost level, and "the save" is the one that made it.
+ */
 typedef struct SnapshotCounters {
     bool armed;                     /* there is a snapshot */
     SnapshotDeviceEngine engine;    /* of that snapshot */
     bool verify;
+    uint32_t levels;
     uint64_t restores;
     uint64_t verify_failures;
     uint64_t pages_last;
@@ -77,7 +89,7 @@ typedef void SnapshotDoneFunc(void *opaque, SnapshotResult result);
  *
  * Returns SNAPSHOT_RESULT_PENDING; or, without calling @done ever,
  * SNAPSHOT_RESULT_BUSY if another command is pending or being carried out, and
- * SNAPSHOT_RESULT_NONE if there is no snapshot to restore.
+ * SNAPSHOT_RESULT_NONE if there is no level to restore.
  */
 SnapshotResult snapshot_submit(SnapshotOp op, SnapshotDoneFunc *done,
                                void *opaque);
@@ -106,6 +118,28 @@ bool snapshot_pending(void);
  * reason on failure, SNAPSHOT_RESULT_DONE on success.
  */
 SnapshotResult snapshot_run(SnapshotOp op, Error **errp);
+
+/**
+ * snapshot_exclude: have restores leave guest memory alone
+ * @start: guest-physical address
+ * @length: in bytes; both are multiples of the host's page size
+ *
+ * At once, for the snapshot that exists and for later ones, until
+ * snapshot_include_all() or a discard.  Ranges may overlap.  Sets @errp and
+ * returns SNAPSHOT_RESULT_RANGE for what is not whole pages of RAM,
+ * SNAPSHOT_RESULT_LIMIT if there are too many ranges, and
+ * SNAPSHOT_RESULT_BUSY while a command is pending or carried out.
+ */
+SnapshotResult snapshot_exclude(uint64_t start, uint64_t length,
+                                Error **errp);
+
+/**
+ * snapshot_include_all: have restores put back all of RAM again
+ *
+ * Returns SNAPSHOT_RESULT_DONE, or sets @errp and returns
+ * SNAPSHOT_RESULT_BUSY as above.
+ */
+SnapshotResult snapshot_include_all(Error **errp);
 
 /**
  * snapshot_configure: set what the next save uses; @config is copied

@@ -14,10 +14,12 @@
 #include "exec/translation-block.h"
 
 #if SNAPSHOT_QEMU_SINCE(10, 1)
+#include "system/address-spaces.h"
 #include "system/memory.h"
 #include "system/ram_addr.h"
 #include "system/ramblock.h"
 #else
+#include "exec/address-spaces.h"
 #include "exec/exec-all.h"
 #include "exec/memory.h"
 #include "exec/ram_addr.h"

@@ -11,6 +11,7 @@
 #include "migration/blocker.h"
 #include "migration/misc.h"
 #include "qapi/error.h"
+#include "qapi/util.h"
 #include "qemu/error-report.h"
 #include "qemu/timer.h"
 #include "system/reset.h"
@@ -18,17 +19,24 @@
 #include "system/system.h"
 #include "compat-ram.h"
 #include "internal.h"
+#include "ram-level.h"
 #include "trace.h"
+
+/* A saved instant; RAM has levels of its own, see ram-level.h. */
+typedef struct Level {
+    SnapshotDevices *devices;
+    SnapshotClocks *clocks;
+    RunState state;     /* of a machine that runs: SUSPENDED in ACPI S3 */
+} Level;
 
 static struct {
     SnapshotConfig config;
     bool busy;          /* a command is being carried out */
 
-    /* The snapshot; ram is NULL if there is none. */
+    /* The snapshot; ram is NULL if there is none, and then depth is 0. */
     SnapshotRam *ram;
-    SnapshotDevices *devices;
-    SnapshotClocks *clocks;
-    RunState state;     /* of a machine that runs: SUSPENDED in ACPI S3 */
+    Level levels[SNAPSHOT_LEVELS_MAX];
+    unsigned int depth;
     Error *blocker;     /* of migration, while there is a snapshot */
     bool holds_ram;     /* no balloon may drop pages: nobody would tell us */
 } engine;
@@ -43,11 +51,30 @@ static void let_go(void)
     }
 }
 
+static Level *top_level(void)
+{
+    return &engine.levels[engine.depth - 1];
+}
+
+static void free_level(Level *level)
+{
+    snapshot_devices_free(level->devices);
+    snapshot_clocks_free(level->clocks);
+}
+
+/* Free all levels, but for RAM. */
+static void free_levels(void)
+{
+    while (engine.depth) {
+        free_level(top_level());
+        engine.depth--;
+    }
+}
+
 static void forget_snapshot(void)
 {
     snapshot_ram_free(g_steal_pointer(&engine.ram));
-    snapshot_devices_free(g_steal_pointer(&engine.devices));
-    snapshot_clocks_free(g_steal_pointer(&engine.clocks));
+    free_levels();
     snapshot_track_stop();
     let_go();
     snapshot_count_reset();
@@ -59,6 +86,7 @@ static void machine_is_loaded(void)
     if (engine.ram && !engine.busy) {
         warn_report("snapshot: discarded, another machine state is loaded");
         forget_snapshot();
+        snapshot_exclude_clear();
     }
 }
 
@@ -97,34 +125,80 @@ static SnapshotResult prepare_save(Error **errp)
     return SNAPSHOT_RESULT_DONE;
 }
 
-static SnapshotResult save(const SnapshotRest *rest, Error **errp)
+/* Can there be a level on top of what was saved before? */
+static SnapshotResult prepare_push(Error **errp)
 {
-    SnapshotConfig *config = &engine.config;
-    /* Devices first: to save some of them changes guest RAM. */
-    SnapshotDevices *devices = snapshot_devices_save(errp);
-    SnapshotResult res;
+    if (engine.depth == SNAPSHOT_LEVELS_MAX) {
+        error_setg(errp, "there are %d levels, which is the limit; pop or "
+                   "save", SNAPSHOT_LEVELS_MAX);
+        return SNAPSHOT_RESULT_LIMIT;
+    }
+    if (engine.depth && !snapshot_devices_check(top_level()->devices, errp)) {
+        return SNAPSHOT_RESULT_REFUSED;
+    }
+    return SNAPSHOT_RESULT_DONE;
+}
 
-    if (!devices) {
-        return SNAPSHOT_RESULT_DEVICE;
+/* A push without a snapshot is a save. */
+static bool is_save(SnapshotOp op)
+{
+    return op == SNAPSHOT_OP_SAVE ||
+           (op == SNAPSHOT_OP_PUSH && !engine.depth);
+}
+
+static SnapshotResult save_ram(SnapshotOp op, Error **errp)
+{
+    const SnapshotConfig *config = &engine.config;
+
+    if (is_save(op)) {
+        return snapshot_ram_save(&engine.ram, engine.ram, config->engine,
+                                 config->file, errp);
     }
-    res = snapshot_ram_save(&engine.ram, engine.ram, config->engine,
-                            config->file, errp);
-    if (res != SNAPSHOT_RESULT_DONE) {
-        snapshot_devices_free(devices);
-        return res;
+    return snapshot_level_push(engine.ram, errp);
+}
+
+static void count_save(bool replaces)
+{
+    if (!replaces) {
+        snapshot_count_push();
+        return;
     }
-    snapshot_devices_free(engine.devices);
-    snapshot_clocks_free(engine.clocks);
-    engine.devices = devices;
-    engine.clocks = snapshot_clocks_save();
-    snapshot_tracker()->flush();
-    engine.state = rest->state == RUN_STATE_SUSPENDED ? RUN_STATE_SUSPENDED
-                                                      : RUN_STATE_RUNNING;
     snapshot_count_reset();
     snapshot_count()->armed = true;
+    snapshot_count()->levels = 1;
     snapshot_count()->engine = engine.ram->ops->kind;
-    snapshot_count()->verify = config->verify;
+    snapshot_count()->verify = engine.config.verify;
     snapshot_count()->ram_bytes = engine.ram->bytes;
+}
+
+/* Save, or push */
+static SnapshotResult save(SnapshotOp op, const SnapshotRest *rest,
+                           Error **errp)
+{
+    bool replaces = is_save(op);
+    SnapshotResult res;
+    Level level = {
+        /* Devices first: to save some of them changes guest RAM. */
+        .devices = snapshot_devices_save(errp),
+        .state = rest->state == RUN_STATE_SUSPENDED ? RUN_STATE_SUSPENDED
+                                                    : RUN_STATE_RUNNING,
+    };
+
+    if (!level.devices) {
+        return SNAPSHOT_RESULT_DEVICE;
+    }
+    res = save_ram(op, errp);
+    if (res != SNAPSHOT_RESULT_DONE) {
+        free_level(&level);
+        return res;
+    }
+    if (replaces) {
+        free_levels();
+    }
+    level.clocks = snapshot_clocks_save();
+    engine.levels[engine.depth++] = level;
+    snapshot_tracker()->flush();
+    count_save(replaces);
     return SNAPSHOT_RESULT_DONE;
 }
 
@@ -133,8 +207,8 @@ static SnapshotResult verify(Error **errp)
     Error *ram_err = NULL, *dev_err = NULL, *clock_err = NULL;
     bool ok = snapshot_ram_verify(engine.ram, &ram_err);
 
-    ok &= snapshot_devices_verify(engine.devices, &dev_err);
-    ok &= snapshot_clocks_verify(engine.clocks, &clock_err);
+    ok &= snapshot_devices_verify(top_level()->devices, &dev_err);
+    ok &= snapshot_clocks_verify(top_level()->clocks, &clock_err);
     if (ok) {
         return SNAPSHOT_RESULT_DONE;
     }
@@ -151,14 +225,28 @@ static SnapshotResult verify(Error **errp)
     return SNAPSHOT_RESULT_VERIFY;
 }
 
-static SnapshotResult restore(int64_t *since, Error **errp)
+/* The topmost level goes; there is one below. */
+static void drop_level(void)
 {
+    snapshot_level_pop(engine.ram);
+    free_level(top_level());
+    engine.depth--;
+    snapshot_count_pop();
+}
+
+/* Restore, or pop */
+static SnapshotResult restore(SnapshotOp op, int64_t *since, Error **errp)
+{
+    const Level *to = op == SNAPSHOT_OP_POP ? top_level() - 1 : top_level();
     SnapshotResult res = SNAPSHOT_RESULT_DONE;
     uint64_t pages;
 
-    if (!snapshot_devices_check(engine.devices, errp) ||
+    if (!snapshot_devices_check(to->devices, errp) ||
         !snapshot_ram_check(engine.ram, errp)) {
         return SNAPSHOT_RESULT_REFUSED;
+    }
+    if (op == SNAPSHOT_OP_POP) {
+        drop_level();
     }
     snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_STOP, since);
 
@@ -167,8 +255,8 @@ static SnapshotResult restore(int64_t *since, Error **errp)
     snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_RAM, since);
 
     /* Time stands still, and goes back first: timers are set relative to it. */
-    snapshot_clocks_rewind(engine.clocks);
-    if (!snapshot_devices_restore(engine.devices, errp)) {
+    snapshot_clocks_rewind(to->clocks);
+    if (!snapshot_devices_restore(to->devices, errp)) {
         res = SNAPSHOT_RESULT_DEVICE;
     }
     snapshot_tracker()->flush();
@@ -184,39 +272,69 @@ static SnapshotResult restore(int64_t *since, Error **errp)
     return res;
 }
 
+unsigned int snapshot_levels_needed(SnapshotOp op)
+{
+    switch (op) {
+    case SNAPSHOT_OP_RESTORE:
+        return 1;
+    case SNAPSHOT_OP_POP:
+        return 2;
+    default:
+        return 0;
+    }
+}
+
 static SnapshotResult carry_out_at_rest(SnapshotOp op, const SnapshotRest *rest,
                                         int64_t *since, Error **errp)
 {
+    if (engine.depth < snapshot_levels_needed(op)) {
+        error_setg(errp, engine.depth ?
+                   "there is no level below this one; restore or discard" :
+                   "there is no snapshot to restore; save first");
+        return SNAPSHOT_RESULT_NONE;
+    }
     switch (op) {
     case SNAPSHOT_OP_SAVE:
-        return save(rest, errp);
+    case SNAPSHOT_OP_PUSH:
+        return save(op, rest, errp);
     case SNAPSHOT_OP_RESTORE:
-        if (!engine.ram) {
-            error_setg(errp, "there is no snapshot to restore; save first");
-            return SNAPSHOT_RESULT_NONE;
-        }
-        return restore(since, errp);
+    case SNAPSHOT_OP_POP:
+        return restore(op, since, errp);
     case SNAPSHOT_OP_DISCARD:
         forget_snapshot();
+        snapshot_exclude_clear();
         return SNAPSHOT_RESULT_DONE;
     }
     g_assert_not_reached();
+}
+
+/* What must hold before the machine is stopped */
+static SnapshotResult prepare(SnapshotOp op, Error **errp)
+{
+    SnapshotResult res = SNAPSHOT_RESULT_DONE;
+
+    if (op == SNAPSHOT_OP_PUSH) {
+        res = prepare_push(errp);
+    }
+    if (res == SNAPSHOT_RESULT_DONE &&
+        (op == SNAPSHOT_OP_PUSH || op == SNAPSHOT_OP_SAVE)) {
+        res = prepare_save(errp);
+    }
+    return res;
 }
 
 SnapshotResult snapshot_carry_out(SnapshotOp op, SnapshotDoneFunc *done,
                                   void *opaque, Error **errp)
 {
     int64_t begin = get_clock(), since = begin;
-    SnapshotResult res = SNAPSHOT_RESULT_DONE;
     Error *err = NULL;
     SnapshotRest rest = { 0 };
+    SnapshotResult res;
     bool restored;
 
     trace_snapshot_begin(op);
     engine.busy = true;
-    if (op == SNAPSHOT_OP_SAVE) {
-        res = prepare_save(&err);
-    }
+    res = prepare(op, &err);
     snapshot_stop_machine(&rest);
     if (res == SNAPSHOT_RESULT_DONE) {
         res = carry_out_at_rest(op, &rest, &since, &err);
@@ -224,7 +342,7 @@ SnapshotResult snapshot_carry_out(SnapshotOp op, SnapshotDoneFunc *done,
     if (!engine.ram) {
         forget_snapshot();      /* what prepare_save() did for nothing */
     }
-    restored = op == SNAPSHOT_OP_RESTORE &&
+    restored = snapshot_levels_needed(op) &&
                res != SNAPSHOT_RESULT_NONE && res != SNAPSHOT_RESULT_REFUSED;
     if (restored) {
         snapshot_count()->returns++;
@@ -238,7 +356,7 @@ SnapshotResult snapshot_carry_out(SnapshotOp op, SnapshotDoneFunc *done,
     if (restored) {
         snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_CLOCKS, &since);
     }
-    snapshot_start_machine(&rest, restored ? &engine.state : NULL);
+    snapshot_start_machine(&rest, restored ? &top_level()->state : NULL);
     if (restored) {
         snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_RESUME, &since);
         snapshot_count()->restore_ns = get_clock() - begin;
@@ -299,16 +417,56 @@ const SnapshotConfig *snapshot_config(void)
     return &engine.config;
 }
 
+SnapshotResult snapshot_engine_exclude(uint64_t start, uint64_t length,
+                                       Error **errp)
+{
+    SnapshotResult res = snapshot_exclude_add(start, length, errp);
+
+    if (res == SNAPSHOT_RESULT_DONE && engine.ram) {
+        snapshot_exclude_attach(engine.ram);
+    }
+    return res;
+}
+
+void snapshot_engine_include_all(void)
+{
+    SnapshotRam *ram = engine.ram;
+
+    if (ram) {
+        snapshot_exclude_mark(ram);
+    }
+    snapshot_exclude_clear();
+    if (ram) {
+        snapshot_exclude_attach(ram);
+    }
+}
+
+static SnapshotDeviceLevelList *list_levels(void)
+{
+    SnapshotDeviceLevelList *head = NULL;
+
+    for (unsigned int i = engine.depth; i-- > 0;) {
+        SnapshotDeviceLevel *level = g_new0(SnapshotDeviceLevel, 1);
+
+        level->restores = snapshot_count_restores(i);
+        level->ram_bytes = snapshot_level_bytes(engine.ram, i);
+        QAPI_LIST_PREPEND(head, level);
+    }
+    return head;
+}
+
 SnapshotDeviceInfo *snapshot_info(void)
 {
     SnapshotDeviceInfo *info = snapshot_count_info();
 
+    info->excluded = snapshot_exclude_list();
     if (!info->armed) {
         info->engine = engine.config.engine;
         info->verify = engine.config.verify;
         return info;
     }
     info->tracker = g_strdup(snapshot_tracker()->name);
-    info->loads = snapshot_devices_loads(engine.devices);
+    info->loads = snapshot_devices_loads(top_level()->devices);
+    info->levels = list_levels();
     return info;
 }

@@ -27,6 +27,9 @@ void snapshot_engine_init(void);
 /* Is a command being carried out?  (Others may run while that waits.) */
 bool snapshot_busy(void);
 
+/* How many levels must there be for @op? */
+unsigned int snapshot_levels_needed(SnapshotOp op);
+
 /*
  * Carry out a command, with no guest code or device code on the stack; the
  * machine runs until this stops it.  @done is told the result before the
@@ -34,6 +37,11 @@ bool snapshot_busy(void);
  */
 SnapshotResult snapshot_carry_out(SnapshotOp op, SnapshotDoneFunc *done,
                                   void *opaque, Error **errp);
+
+/* Change what restores leave alone; the machine may run. */
+SnapshotResult snapshot_engine_exclude(uint64_t start, uint64_t length,
+                                       Error **errp);
+void snapshot_engine_include_all(void);
 
 /*
  * The machine comes to rest (rest.c)
@@ -68,8 +76,15 @@ void snapshot_start_machine(const SnapshotRest *rest,
 /* snapshot_counters(), to be changed */
 SnapshotCounters *snapshot_count(void);
 
-/* All but the returns to a saved instant go to zero. */
+/* All but the returns to a saved instant go to zero, and levels are gone. */
 void snapshot_count_reset(void);
+
+/* Count for another level, from zero; then for the one below again. */
+void snapshot_count_push(void);
+void snapshot_count_pop(void);
+
+/* Restores of level @level, 0 being the first */
+uint64_t snapshot_count_restores(unsigned int level);
 
 /* A part of a restore that began at @since is over, and the next begins. */
 void snapshot_phase_done(SnapshotDevicePhase phase, int64_t *since);
@@ -85,6 +100,9 @@ SnapshotDeviceInfo *snapshot_count_info(void);
  * RAM
  */
 
+typedef struct SnapshotOverlay SnapshotOverlay;     /* see ram-level.h */
+typedef struct SnapshotExcluded SnapshotExcluded;
+
 /* One RAMBlock as it was at the save */
 typedef struct SnapshotBlock {
     RAMBlock *rb;
@@ -96,6 +114,8 @@ typedef struct SnapshotBlock {
     size_t size;            /* @used, rounded up to whole host pages */
     uint8_t *saved;         /* the saved content, @size bytes, readable */
     bool mapped;            /* "remap": @host is a mapping of our file */
+    SnapshotOverlay *overlay;   /* of the topmost level; NULL: there is one */
+    SnapshotExcluded *excluded; /* what is left alone; NULL: nothing */
 } SnapshotBlock;
 
 typedef struct SnapshotRam SnapshotRam;
@@ -123,7 +143,7 @@ typedef struct SnapshotRamOps {
      */
     void (*update)(SnapshotBlock *block, size_t offset, size_t len);
 
-    /* Put back @len bytes at @offset (whole pages). */
+    /* Put back @len bytes at @offset (whole pages), and no byte more. */
     void (*put_back)(SnapshotBlock *block, size_t offset, size_t len);
 
     /* Release what save() took.  RAM keeps its present content. */
@@ -157,7 +177,13 @@ SnapshotResult snapshot_ram_save(SnapshotRam **ram, SnapshotRam *old,
  */
 bool snapshot_ram_check(const SnapshotRam *ram, Error **errp);
 
-/* Put all written pages back.  Returns how many there were. */
+/* Are the RAMBlocks those of the save, and as large? */
+bool snapshot_ram_is_same(const SnapshotRam *ram);
+
+/*
+ * Put all written pages back, but for those that are excluded.  Returns how
+ * many there were.
+ */
 uint64_t snapshot_ram_restore(SnapshotRam *ram);
 
 /* Compare every page with the snapshot; name the first differences. */

@@ -45,6 +45,27 @@ void qmp_x_snapshot_device_restore(Error **errp)
     snapshot_run(SNAPSHOT_OP_RESTORE, errp);
 }
 
+void qmp_x_snapshot_device_push(Error **errp)
+{
+    snapshot_run(SNAPSHOT_OP_PUSH, errp);
+}
+
+void qmp_x_snapshot_device_pop(Error **errp)
+{
+    snapshot_run(SNAPSHOT_OP_POP, errp);
+}
+
+void qmp_x_snapshot_device_exclude(uint64_t start, uint64_t length,
+                                   Error **errp)
+{
+    snapshot_exclude(start, length, errp);
+}
+
+void qmp_x_snapshot_device_include_all(Error **errp)
+{
+    snapshot_include_all(errp);
+}
+
 void qmp_x_snapshot_device_set_verify(bool verify, Error **errp)
 {
     snapshot_set_verify(verify);
@@ -84,11 +105,47 @@ void hmp_snapshot_device_discard(Monitor *mon, const QDict *qdict)
     hmp_handle_error(mon, err);
 }
 
+void hmp_snapshot_device_push(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+
+    qmp_x_snapshot_device_push(&err);
+    hmp_handle_error(mon, err);
+}
+
+void hmp_snapshot_device_pop(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+
+    qmp_x_snapshot_device_pop(&err);
+    hmp_handle_error(mon, err);
+}
+
+void hmp_snapshot_device_exclude(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+
+    qmp_x_snapshot_device_exclude(qdict_get_int(qdict, "start"),
+                                  qdict_get_int(qdict, "length"), &err);
+    hmp_handle_error(mon, err);
+}
+
+void hmp_snapshot_device_include_all(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+
+    qmp_x_snapshot_device_include_all(&err);
+    hmp_handle_error(mon, err);
+}
+
 void hmp_info_snapshot_device(Monitor *mon, const QDict *qdict)
 {
     g_autoptr(SnapshotDeviceInfo) info = snapshot_info();
     SnapshotDevicePhaseTimeList *t;
+    SnapshotDeviceExcludedList *x;
+    SnapshotDeviceLevelList *v;
     SnapshotDeviceLoadList *l;
+    unsigned int n = 0;
 
     monitor_printf(mon, "snapshot: %s, engine %s, verify %s\n",
                    info->armed ? "armed" : "none",
@@ -101,6 +158,16 @@ void hmp_info_snapshot_device(Monitor *mon, const QDict *qdict)
                        ", pages put back: %" PRIu64 " (last %" PRIu64 ")\n",
                        info->restores, info->verify_failures,
                        info->pages_total, info->pages_last);
+    }
+    for (v = info->levels; v; v = v->next) {
+        monitor_printf(mon, "level %u: restores: %" PRIu64 ", RAM kept: %"
+                       PRIu64 " KiB\n", ++n, v->value->restores,
+                       v->value->ram_bytes >> 10);
+    }
+    for (x = info->excluded; x; x = x->next) {
+        monitor_printf(mon, "excluded: %s offset 0x%" PRIx64 " length 0x%"
+                       PRIx64 "\n", x->value->block, x->value->offset,
+                       x->value->length);
     }
     for (t = info->phases; t; t = t->next) {
         monitor_printf(mon, "%s: last %" PRIu64 " ns, max %" PRIu64

@@ -13,6 +13,7 @@
 #include "qapi/error.h"
 #include "compat-ram.h"
 #include "internal.h"
+#include "ram-level.h"
 #include "trace.h"
 
 /* Differences named by one verification; the others are counted. */
@@ -71,6 +72,7 @@ static SnapshotRam *ram_new(const SnapshotRamOps *ops, Error **errp)
             return NULL;
         }
     }
+    snapshot_exclude_attach(ram);
     return ram;
 }
 
@@ -79,6 +81,7 @@ void snapshot_ram_free(SnapshotRam *ram)
     if (!ram) {
         return;
     }
+    snapshot_level_forget(ram);
     ram->ops->release(ram);
     for (guint i = 0; i < ram->blocks->len; i++) {
         g_free(g_array_index(ram->blocks, SnapshotBlock, i).idstr);
@@ -106,6 +109,21 @@ bool snapshot_ram_check(const SnapshotRam *ram, Error **errp)
     return true;
 }
 
+bool snapshot_ram_is_same(const SnapshotRam *ram)
+{
+    if (ram->list_version != ram_list.version) {
+        return false;
+    }
+    for (guint i = 0; i < ram->blocks->len; i++) {
+        const SnapshotBlock *b = &g_array_index(ram->blocks, SnapshotBlock, i);
+
+        if (b->rb->used_length != b->used) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void update_block(SnapshotBlock *block, size_t offset, size_t len,
                          void *opaque)
 {
@@ -115,20 +133,9 @@ static void update_block(SnapshotBlock *block, size_t offset, size_t len,
 }
 
 /* A snapshot of the same RAM that only needs the pages written since */
-static bool can_update(SnapshotRam *old, const SnapshotRamOps *ops)
+static bool can_update(const SnapshotRam *old, const SnapshotRamOps *ops)
 {
-    if (!old || old->ops != ops || !ops->update ||
-        old->list_version != ram_list.version) {
-        return false;
-    }
-    for (guint i = 0; i < old->blocks->len; i++) {
-        SnapshotBlock *b = &g_array_index(old->blocks, SnapshotBlock, i);
-
-        if (b->rb->used_length != b->used) {
-            return false;
-        }
-    }
-    return true;
+    return old && old->ops == ops && ops->update && snapshot_ram_is_same(old);
 }
 
 static SnapshotResult save_with(SnapshotRam **ram, SnapshotRam *old,
@@ -139,7 +146,11 @@ static SnapshotResult save_with(SnapshotRam **ram, SnapshotRam *old,
     SnapshotRam *new;
 
     if (can_update(old, ops)) {
+        /* Pages whose dirty bits are gone, but which it does not have */
+        snapshot_exclude_mark(old);
+        snapshot_level_mark(old);
         snapshot_track_collect(old, update_block, (void *)ops);
+        snapshot_level_forget(old);
         *ram = old;
         return SNAPSHOT_RESULT_DONE;
     }
@@ -178,14 +189,24 @@ SnapshotResult snapshot_ram_save(SnapshotRam **ram, SnapshotRam *old,
     return res;
 }
 
-static void put_back(SnapshotBlock *block, size_t offset, size_t len,
-                     void *opaque)
+typedef struct PutBack {
+    const SnapshotRamOps *ops;
+    uint64_t pages;
+} PutBack;
+
+static void put_back_part(SnapshotBlock *block, size_t offset, size_t len,
+                          const uint8_t *saved, void *opaque)
 {
     const SnapshotTracker *tracker = snapshot_tracker();
-    const SnapshotRamOps *ops = opaque;
+    PutBack *p = opaque;
 
     trace_snapshot_ram_put_back(block->idstr, offset, len);
-    ops->put_back(block, offset, len);
+    if (saved) {
+        memcpy(block->host + offset, saved, len);
+    } else {
+        p->ops->put_back(block, offset, len);
+    }
+    p->pages += len / qemu_real_host_page_size();
     if (memory_region_is_logging(block->mr, DIRTY_MEMORY_VGA)) {
         snapshot_set_dirty_range(block->offset + offset, len,
                                  1 << DIRTY_MEMORY_VGA);
@@ -195,34 +216,42 @@ static void put_back(SnapshotBlock *block, size_t offset, size_t len,
     }
 }
 
-uint64_t snapshot_ram_restore(SnapshotRam *ram)
+static void put_back(SnapshotBlock *block, size_t offset, size_t len,
+                     void *opaque)
 {
-    return snapshot_track_collect(ram, put_back, (void *)ram->ops);
+    snapshot_level_parts(block, offset, len, put_back_part, opaque);
 }
 
-/* Report the pages of @block that differ.  Returns their number. */
-static uint64_t verify_block(const SnapshotBlock *block, uint64_t named)
+uint64_t snapshot_ram_restore(SnapshotRam *ram)
 {
+    PutBack p = { .ops = ram->ops };
+
+    snapshot_track_collect(ram, put_back, &p);
+    return p.pages;
+}
+
+/* Count the pages that differ, of all blocks, and report the first ones. */
+static void verify_part(SnapshotBlock *block, size_t offset, size_t len,
+                        const uint8_t *saved, void *opaque)
+{
+    const uint8_t *is = block->host + offset;
+    const uint8_t *was = saved ? saved : block->saved + offset;
     size_t page = qemu_real_host_page_size();
-    uint64_t differ = 0;
+    uint64_t *differ = opaque;
 
-    for (size_t at = 0; at < block->size; at += page) {
-        size_t i = 0;
+    for (size_t at = 0; at < len; at += page) {
+        size_t i = at;
 
-        if (!memcmp(block->host + at, block->saved + at, page)) {
+        if (!memcmp(is + at, was + at, page) || ++*differ > VERIFY_NAMED) {
             continue;
         }
-        if (named + differ++ >= VERIFY_NAMED) {
-            continue;
-        }
-        while (block->host[at + i] == block->saved[at + i]) {
+        while (is[i] == was[i]) {
             i++;
         }
         error_report("snapshot: verify: RAM block '%s' differs at 0x%zx: "
-                     "is 0x%02x, was 0x%02x", block->idstr, at + i,
-                     block->host[at + i], block->saved[at + i]);
+                     "is 0x%02x, was 0x%02x", block->idstr, offset + i, is[i],
+                     was[i]);
     }
-    return differ;
 }
 
 bool snapshot_ram_verify(const SnapshotRam *ram, Error **errp)
@@ -230,8 +259,9 @@ bool snapshot_ram_verify(const SnapshotRam *ram, Error **errp)
     uint64_t differ = 0;
 
     for (guint i = 0; i < ram->blocks->len; i++) {
-        differ += verify_block(&g_array_index(ram->blocks, SnapshotBlock, i),
-                               differ);
+        SnapshotBlock *b = &g_array_index(ram->blocks, SnapshotBlock, i);
+
+        snapshot_level_parts(b, 0, b->size, verify_part, &differ);
     }
     if (differ) {
         error_setg(errp, "%" PRIu64 " pages of RAM differ", differ);

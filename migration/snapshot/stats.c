@@ -15,33 +15,67 @@ typedef struct PhaseTime {
     int64_t last, total, max;
 } PhaseTime;
 
-static SnapshotCounters counters;
-static PhaseTime phases[SNAPSHOT_DEVICE_PHASE__MAX];
+/* What is counted of a level */
+typedef struct Stats {
+    SnapshotCounters counters;
+    PhaseTime phases[SNAPSHOT_DEVICE_PHASE__MAX];
+} Stats;
+
+static Stats levels[SNAPSHOT_LEVELS_MAX];
+static Stats *stats = levels;       /* of the topmost level */
 static char *last_error;
 
 const SnapshotCounters *snapshot_counters(void)
 {
-    return &counters;
+    return &stats->counters;
 }
 
 SnapshotCounters *snapshot_count(void)
 {
-    return &counters;
+    return &stats->counters;
 }
 
 void snapshot_count_reset(void)
 {
-    counters = (SnapshotCounters) {
-        .returns = counters.returns,
-        .returned = counters.returned,
-    };
-    memset(phases, 0, sizeof(phases));
+    Stats zero = { .counters = { .returns = stats->counters.returns,
+                                 .returned = stats->counters.returned } };
+
+    stats = levels;
+    *stats = zero;
+}
+
+void snapshot_count_push(void)
+{
+    const SnapshotCounters *below = &stats->counters;
+
+    *++stats = (Stats) { .counters = { .armed = true,
+                                       .engine = below->engine,
+                                       .verify = below->verify,
+                                       .levels = below->levels + 1,
+                                       .ram_bytes = below->ram_bytes,
+                                       .returns = below->returns,
+                                       .returned = below->returned } };
+}
+
+void snapshot_count_pop(void)
+{
+    const SnapshotCounters *above = &stats->counters;
+
+    stats--;
+    stats->counters.verify = above->verify;
+    stats->counters.returns = above->returns;
+    stats->counters.returned = above->returned;
+}
+
+uint64_t snapshot_count_restores(unsigned int level)
+{
+    return levels[level].counters.restores;
 }
 
 void snapshot_phase_done(SnapshotDevicePhase phase, int64_t *since)
 {
     int64_t now = get_clock();
-    PhaseTime *p = &phases[phase];
+    PhaseTime *p = &stats->phases[phase];
 
     p->last = now - *since;
     p->total += p->last;
@@ -67,7 +101,7 @@ void snapshot_note_failure(SnapshotOp op, SnapshotResult res,
 SnapshotDeviceInfo *snapshot_count_info(void)
 {
     SnapshotDeviceInfo *info = g_new0(SnapshotDeviceInfo, 1);
-    const SnapshotCounters *c = &counters;
+    const SnapshotCounters *c = &stats->counters;
 
     info->armed = c->armed;
     info->engine = c->engine;
@@ -82,9 +116,9 @@ SnapshotDeviceInfo *snapshot_count_info(void)
         SnapshotDevicePhaseTime *t = g_new0(SnapshotDevicePhaseTime, 1);
 
         t->phase = i;
-        t->last = phases[i].last;
-        t->total = phases[i].total;
-        t->max = phases[i].max;
+        t->last = stats->phases[i].last;
+        t->total = stats->phases[i].total;
+        t->max = stats->phases[i].max;
         QAPI_LIST_PREPEND(info->phases, t);
     }
     return info;

@@ -102,8 +102,8 @@ SnapshotResult snapshot_submit(SnapshotOp op, SnapshotDoneFunc *done,
         trace_snapshot_failed(op, SNAPSHOT_RESULT_BUSY, "one is pending");
         return SNAPSHOT_RESULT_BUSY;
     }
-    if (op == SNAPSHOT_OP_RESTORE && !snapshot_counters()->armed) {
-        trace_snapshot_failed(op, SNAPSHOT_RESULT_NONE, "no snapshot");
+    if (snapshot_counters()->levels < snapshot_levels_needed(op)) {
+        trace_snapshot_failed(op, SNAPSHOT_RESULT_NONE, "no such level");
         return SNAPSHOT_RESULT_NONE;
     }
     trigger.request = (Request) {
@@ -145,13 +145,39 @@ bool snapshot_pending(void)
     return trigger.request.pending;
 }
 
-SnapshotResult snapshot_run(SnapshotOp op, Error **errp)
+/* May something be done at once, or is a command under way? */
+static bool is_idle(Error **errp)
 {
-    trigger_init();
     if (snapshot_busy() || trigger.request.pending) {
         error_setg(errp, "another snapshot command is being carried out; "
                    "try again");
+        return false;
+    }
+    return true;
+}
+
+SnapshotResult snapshot_run(SnapshotOp op, Error **errp)
+{
+    trigger_init();
+    if (!is_idle(errp)) {
         return SNAPSHOT_RESULT_BUSY;
     }
     return snapshot_carry_out(op, NULL, NULL, errp);
+}
+
+SnapshotResult snapshot_exclude(uint64_t start, uint64_t length, Error **errp)
+{
+    if (!is_idle(errp)) {
+        return SNAPSHOT_RESULT_BUSY;
+    }
+    return snapshot_engine_exclude(start, length, errp);
+}
+
+SnapshotResult snapshot_include_all(Error **errp)
+{
+    if (!is_idle(errp)) {
+        return SNAPSHOT_RESULT_BUSY;
+    }
+    snapshot_engine_include_all();
+    return SNAPSHOT_RESULT_DONE;
 }

@@ -160,7 +160,9 @@ static void test_schema(void)
     static const char *const commands[] = {
         "x-snapshot-device-save", "x-snapshot-device-restore",
         "x-snapshot-device-discard", "x-snapshot-device-query",
-        "x-snapshot-device-set-verify",
+        "x-snapshot-device-set-verify", "x-snapshot-device-push",
+        "x-snapshot-device-pop", "x-snapshot-device-exclude",
+        "x-snapshot-device-include-all",
     };
     Snap *s = snap_start(PC);
     g_autoptr(QDict) answer = qtest_qmp(s->qts,

@@ -159,6 +159,31 @@ static void test_unread(void)
     qtest_quit(qts);
 }
 
+static void test_levels(void)
+{
+    QTestState *qts = start();
+
+    tell(qts, "pop\n");
+    expect(qts, "error 3");
+    for (uint32_t n = 0; n < 3; n++) {
+        qtest_writel(qts, 1 * MiB, n);
+        tell(qts, "push\n");
+        expect(qts, "ok 0");
+    }
+    qtest_writel(qts, 1 * MiB, 7);
+    tell(qts, "restore\n");
+    expect(qts, "ok 1");
+    g_assert_cmpint(qtest_readl(qts, 1 * MiB), ==, 2);
+    for (int n = 1; n >= 0; n--) {
+        tell(qts, "pop\n");
+        expect(qts, "ok 1");
+        g_assert_cmpint(qtest_readl(qts, 1 * MiB), ==, n);
+    }
+    tell(qts, "pop\n");
+    expect(qts, "error 3");
+    qtest_quit(qts);
+}
+
 /* Half a line at the save: it is the host's, and does not go back. */
 static void test_split_line(void)
 {
@@ -211,6 +236,7 @@ int main(int argc, char **argv)
     qtest_add_func("/snapshot/serial/lines", test_lines);
     qtest_add_func("/snapshot/serial/zero-bytes", test_zero_bytes);
     qtest_add_func("/snapshot/serial/unread", test_unread);
+    qtest_add_func("/snapshot/serial/levels", test_levels);
     qtest_add_func("/snapshot/serial/split-line", test_split_line);
     qtest_add_func("/snapshot/serial/plugged", test_plugged);
     qtest_add_func("/snapshot/serial/refused", test_refused);

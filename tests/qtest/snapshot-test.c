@@ -13,7 +13,8 @@
 #define PC "-nodefaults -machine pc -m 16 -device snapshot"
 
 /* Every register, 0x00 to the last one */
-#define REGS_END 0x3c
+#define READ_ONLY_END 0x40
+#define REGS_END 0x50
 
 static void test_identity(void)
 {
@@ -127,19 +128,47 @@ static void test_unknown_registers(void)
 static void test_read_only_registers(void)
 {
     Snap *s = snap_start(PC);
-    uint32_t before[REGS_END / 4];
+    uint32_t before[READ_ONLY_END / 4];
 
     snap_save(s);
     qtest_memset(s->qts, 1 * MiB, 1, 4096);
     snap_restore(s);
-    for (uint64_t reg = 4; reg < REGS_END; reg += 4) {
+    for (uint64_t reg = 4; reg < READ_ONLY_END; reg += 4) {
         before[reg / 4] = snap_reg(s, reg);
         qpci_io_writel(s->dev, s->bar, reg, ~before[reg / 4]);
         qpci_io_writel(s->dev, s->bar, reg, SNAPSHOT_CMD_DISCARD);
     }
-    for (uint64_t reg = 4; reg < REGS_END; reg += 4) {
+    for (uint64_t reg = 4; reg < READ_ONLY_END; reg += 4) {
         g_assert_cmphex(snap_reg(s, reg), ==, before[reg / 4]);
     }
+    snap_end(s);
+}
+
+/* Whole or in halves, and only by 32 or 64 bits */
+static void test_writable_registers(void)
+{
+    static const uint64_t regs[] = {
+        SNAPSHOT_REG_START, SNAPSHOT_REG_LENGTH,
+    };
+    Snap *s = snap_start(PC);
+
+    for (size_t i = 0; i < ARRAY_SIZE(regs); i++) {
+        g_assert_cmphex(snap_reg64(s, regs[i]), ==, 0);
+        qpci_io_writeq(s->dev, s->bar, regs[i], 0x1122334455667788 + i);
+        g_assert_cmphex(snap_reg64(s, regs[i]), ==, 0x1122334455667788 + i);
+        qpci_io_writel(s->dev, s->bar, regs[i], 0xa0 + i);
+        g_assert_cmphex(snap_reg64(s, regs[i]), ==, 0x11223344000000a0 + i);
+        qpci_io_writel(s->dev, s->bar, regs[i] + 4, 0xb0);
+        qpci_io_writew(s->dev, s->bar, regs[i], 0xffff);
+        qpci_io_writeb(s->dev, s->bar, regs[i] + 7, 0xff);
+        g_assert_cmphex(snap_reg64(s, regs[i]), ==, 0xb0000000a0 + i);
+        g_assert_cmphex(snap_reg(s, regs[i] + 4), ==, 0xb0);
+    }
+    /* They belong to the device, not to what is saved. */
+    snap_save(s);
+    qpci_io_writeq(s->dev, s->bar, SNAPSHOT_REG_START, 7);
+    snap_restore(s);
+    g_assert_cmphex(snap_reg64(s, SNAPSHOT_REG_START), ==, 7);
     snap_end(s);
 }
 
@@ -191,7 +220,7 @@ static void test_narrow_accesses(void)
 static void test_error_codes(void)
 {
     static const uint32_t unknown[] = {
-        0, 1, 0x100, 0x103, 0x104, 0x106, 0x10101, 0x80000101, ~0u,
+        0, 1, 0x100, 0x108, 0x110, 0x10101, 0x80000101, ~0u,
     };
     Snap *s = snap_start(PC);
 
@@ -335,6 +364,7 @@ int main(int argc, char **argv)
                    test_engine_and_verify_shown);
     qtest_add_func("/snapshot/registers/unknown", test_unknown_registers);
     qtest_add_func("/snapshot/registers/read-only", test_read_only_registers);
+    qtest_add_func("/snapshot/registers/writable", test_writable_registers);
     qtest_add_func("/snapshot/registers/access-sizes", test_access_sizes);
     qtest_add_func("/snapshot/registers/narrow-accesses",
                    test_narrow_accesses);

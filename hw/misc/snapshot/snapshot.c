@@ -19,6 +19,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-visit-snapshot-device.h"
 #include "qapi/visitor.h"
+#include "qemu/bitops.h"
 #include "qemu/error-report.h"
 #include "qemu/log.h"
 #include "qemu/module.h"
@@ -38,6 +39,7 @@ struct SnapshotDevice {
     SnapshotResult result;      /* of the last command */
     uint64_t returns;           /* to a saved instant, known to ->result */
     uint32_t rejected;          /* commands that did nothing */
+    uint64_t start, length;     /* of memory to exclude */
 };
 
 /* There is one machine, so there is one device that may rewind it. */
@@ -53,6 +55,8 @@ QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_NOMEM != SNAPSHOT_RES_NOMEM);
 QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_IO != SNAPSHOT_RES_IO);
 QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_DEVICE != SNAPSHOT_RES_DEVICE);
 QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_VERIFY != SNAPSHOT_RES_VERIFY);
+QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_RANGE != SNAPSHOT_RES_RANGE);
+QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_LIMIT != SNAPSHOT_RES_LIMIT);
 
 /* Did the command leave snapshot and machine as they were? */
 static bool snapshot_did_nothing(SnapshotResult result)
@@ -79,6 +83,7 @@ static void snapshot_done(void *opaque, SnapshotResult result)
 static void snapshot_command(SnapshotDevice *s, uint64_t command)
 {
     SnapshotResult res;
+    Error *err = NULL;
 
     switch (command) {
     case SNAPSHOT_CMD_SAVE:
@@ -87,13 +92,30 @@ static void snapshot_command(SnapshotDevice *s, uint64_t command)
     case SNAPSHOT_CMD_RESTORE:
         res = snapshot_submit(SNAPSHOT_OP_RESTORE, snapshot_done, s);
         break;
+    case SNAPSHOT_CMD_PUSH:
+        res = snapshot_submit(SNAPSHOT_OP_PUSH, snapshot_done, s);
+        break;
+    case SNAPSHOT_CMD_POP:
+        res = snapshot_submit(SNAPSHOT_OP_POP, snapshot_done, s);
+        break;
     case SNAPSHOT_CMD_DISCARD:
         res = snapshot_submit(SNAPSHOT_OP_DISCARD, snapshot_done, s);
+        break;
+    case SNAPSHOT_CMD_EXCLUDE:
+        res = snapshot_exclude(s->start, s->length, &err);
+        break;
+    case SNAPSHOT_CMD_INCLUDE:
+        res = snapshot_include_all(&err);
         break;
     default:
         qemu_log_mask(LOG_GUEST_ERROR, "snapshot: unknown command 0x%" PRIx64
                       "\n", command);
         res = SNAPSHOT_RESULT_UNKNOWN;
+    }
+    if (err) {
+        qemu_log_mask(LOG_GUEST_ERROR, "snapshot: %s\n",
+                      error_get_pretty(err));
+        error_free(err);
     }
     snapshot_set_result(s, res);
 }
@@ -127,13 +149,15 @@ static uint32_t snapshot_read32(SnapshotDevice *s, hwaddr addr)
         return c->verify_failures;
     case SNAPSHOT_REG_REJECTED:
         return s->rejected;
+    case SNAPSHOT_REG_LEVELS:
+        return c->levels;
     default:
         return 0;
     }
 }
 
 /* Registers of 64 bits, which may be read in halves */
-static bool snapshot_reg64(hwaddr addr, uint64_t *val)
+static bool snapshot_reg64(const SnapshotDevice *s, hwaddr addr, uint64_t *val)
 {
     const SnapshotCounters *c = snapshot_counters();
 
@@ -150,6 +174,12 @@ static bool snapshot_reg64(hwaddr addr, uint64_t *val)
     case SNAPSHOT_REG_RAM_BYTES:
         *val = c->ram_bytes;
         return true;
+    case SNAPSHOT_REG_START:
+        *val = s->start;
+        return true;
+    case SNAPSHOT_REG_LENGTH:
+        *val = s->length;
+        return true;
     default:
         return false;
     }
@@ -160,7 +190,7 @@ static uint64_t snapshot_read(void *opaque, hwaddr addr, unsigned size)
     SnapshotDevice *s = opaque;
     uint64_t val = 0;
 
-    if (snapshot_reg64(addr & ~7ull, &val)) {
+    if (snapshot_reg64(s, addr & ~7ull, &val)) {
         if (size == 4) {
             val = (uint32_t)(addr & 4 ? val >> 32 : val);
         }
@@ -171,12 +201,30 @@ static uint64_t snapshot_read(void *opaque, hwaddr addr, unsigned size)
     return val;
 }
 
+/* Write all of @reg, or the half that @addr stands for. */
+static void snapshot_write64(uint64_t *reg, hwaddr addr, uint64_t val,
+                             unsigned size)
+{
+    *reg = size == 8 ? val : deposit64(*reg, addr & 4 ? 32 : 0, 32, val);
+}
+
 static void snapshot_write(void *opaque, hwaddr addr, uint64_t val,
                            unsigned size)
 {
+    SnapshotDevice *s = opaque;
+
     trace_snapshot_device_write(addr, size, val);
-    if (addr == SNAPSHOT_REG_COMMAND && size == 4) {
-        snapshot_command(opaque, val);
+    switch (addr & ~7ull) {
+    case SNAPSHOT_REG_START:
+        snapshot_write64(&s->start, addr, val, size);
+        break;
+    case SNAPSHOT_REG_LENGTH:
+        snapshot_write64(&s->length, addr, val, size);
+        break;
+    default:
+        if (addr == SNAPSHOT_REG_COMMAND && size == 4) {
+            snapshot_command(s, val);
+        }
     }
 }
 

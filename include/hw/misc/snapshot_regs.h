@@ -32,11 +32,18 @@
 #define SNAPSHOT_REG_NS         0x28    /* 64, host ns of the last restore */
 #define SNAPSHOT_REG_RAM_BYTES  0x30    /* 64, bytes of RAM in the snapshot */
 #define SNAPSHOT_REG_REJECTED   0x38    /* 32, commands that did nothing */
+#define SNAPSHOT_REG_LEVELS     0x3c    /* 32, saved instants, one on another */
+#define SNAPSHOT_REG_START      0x40    /* 64, read and write: for EXCLUDE, */
+#define SNAPSHOT_REG_LENGTH     0x48    /* 64, address and length in bytes */
 
 /* SNAPSHOT_REG_COMMAND */
 #define SNAPSHOT_CMD_SAVE       0x101
 #define SNAPSHOT_CMD_RESTORE    0x102
+#define SNAPSHOT_CMD_PUSH       0x103
+#define SNAPSHOT_CMD_POP        0x104
 #define SNAPSHOT_CMD_DISCARD    0x105
+#define SNAPSHOT_CMD_EXCLUDE    0x106
+#define SNAPSHOT_CMD_INCLUDE    0x107
 
 /* SNAPSHOT_REG_RESULT */
 #define SNAPSHOT_RES_DONE       0       /* the last command succeeded */
@@ -49,6 +56,8 @@
 #define SNAPSHOT_RES_IO         7       /* host file error */
 #define SNAPSHOT_RES_DEVICE     8       /* a device failed to save or load */
 #define SNAPSHOT_RES_VERIFY     9       /* restored state differs (verify=on) */
+#define SNAPSHOT_RES_RANGE      10      /* EXCLUDE: not whole pages of RAM */
+#define SNAPSHOT_RES_LIMIT      11      /* too many levels or ranges */
 
 /* SNAPSHOT_REG_STATUS */
 #define SNAPSHOT_STATUS_ARMED   (1u << 0)   /* there is a snapshot */
