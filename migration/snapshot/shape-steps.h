@@ -20,13 +20,16 @@ typedef enum SnapshotStepKind {
     SNAPSHOT_STEP_POST_LOAD,    /* hook, called when loading */
 } SnapshotStepKind;
 
+/* In place of the offset of a copy: the memory was all zeros */
+#define SNAPSHOT_STEP_ZEROS SIZE_MAX
+
 typedef struct SnapshotStep {
     SnapshotStepKind kind;
     void *opaque;           /* for the function, or where the memory is */
     union {
         struct {
             size_t len;
-            size_t copy;    /* offset of the copy in SnapshotShape.copies */
+            size_t copy;    /* offset in SnapshotShape.copies, or ..._ZEROS */
         } memory;
         struct {
             int (*call)(void *opaque);
@@ -54,6 +57,7 @@ struct SnapshotShape {
     GPtrArray *temporaries; /* structures of VMSTATE_WITH_TMP fields */
     bool complete;          /* the steps tell all */
     bool loadable;          /* writing memory is all that a loader does */
+    bool no_reset;          /* loading needs no reset first */
     bool absent_needed;     /* at the last comparison: some of @absent are */
 };
 

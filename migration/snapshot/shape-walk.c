@@ -11,19 +11,36 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/bitops.h"
+#include "qemu/cutils.h"
 #include "qemu/timer.h"
 #include "migration/snapshot-compat.h"
 #include "shape-steps.h"
+#include "shape-walk.h"
 
 /* Deeper nesting than this means a description that refers to itself. */
 #define MAX_DEPTH 16
 
-/* A walk over the description */
-typedef struct Walk {
+/* Zeros of this length are recognised without a copy to compare with. */
+#define ZEROS 512
+
+struct SnapshotWalk {
     SnapshotShape *shape;
     GArray *steps;          /* where steps go: ->steps or ->absent */
     int depth;
-} Walk;
+    bool guarded;           /* in snapshot_walk_guarded() */
+    const char *plain;      /* its argument */
+};
+
+/* Who knows fields with code of their own: name to SnapshotWalkField */
+static GHashTable *registered;
+
+void snapshot_walk_register(const char *name, SnapshotWalkField *fn)
+{
+    if (!registered) {
+        registered = g_hash_table_new(g_str_hash, g_str_equal);
+    }
+    g_hash_table_insert(registered, (void *)name, fn);
+}
 
 /* Fields that are plain memory, whatever byte order they are written in */
 static const VMStateInfo *const plain[] = {
@@ -53,34 +70,72 @@ static bool is_among(const VMStateInfo *info, const VMStateInfo *const *list,
     return false;
 }
 
-static void add_memory(Walk *w, SnapshotStepKind kind, void *at, size_t len)
+/* Is memory at @at the continuation of the last step? */
+static bool continues(const SnapshotWalk *w, const SnapshotStep *last,
+                      const SnapshotStep *step)
 {
-    GByteArray *copies = w->shape->copies;
+    return last->kind == step->kind &&
+           last->opaque + last->memory.len == step->opaque &&
+           last->memory.copy != SNAPSHOT_STEP_ZEROS &&
+           last->memory.copy + last->memory.len == w->shape->copies->len;
+}
+
+static void add_memory(SnapshotWalk *w, SnapshotStepKind kind, void *at,
+                       size_t len)
+{
+    SnapshotStep step = {
+        .kind = w->guarded ? SNAPSHOT_STEP_GUARD : kind,
+        .opaque = at,
+        .memory = { .len = len, .copy = w->shape->copies->len },
+    };
     SnapshotStep *last = w->steps->len
         ? &g_array_index(w->steps, SnapshotStep, w->steps->len - 1) : NULL;
-    SnapshotStep step = {
-        .kind = kind,
-        .opaque = at,
-        .memory = { .len = len, .copy = copies->len },
-    };
 
     if (!len) {
         return;
     }
-    if (last && last->kind == SNAPSHOT_STEP_MEMORY && kind == SNAPSHOT_STEP_MEMORY &&
-        (uint8_t *)last->opaque + last->memory.len == at &&
-        last->memory.copy + last->memory.len == copies->len) {
+    if (len >= ZEROS && buffer_is_zero(at, len)) {
+        step.memory.copy = SNAPSHOT_STEP_ZEROS;
+        g_array_append_val(w->steps, step);
+        return;
+    }
+    if (last && kind != SNAPSHOT_STEP_TIMER && continues(w, last, &step)) {
         last->memory.len += len;
     } else {
         g_array_append_val(w->steps, step);
     }
-    g_byte_array_append(copies, at, len);
+    g_byte_array_append(w->shape->copies, at, len);
 }
 
-static void add_description(Walk *w, const VMStateDescription *vmsd,
+void snapshot_walk_memory(SnapshotWalk *w, void *at, size_t len)
+{
+    add_memory(w, SNAPSHOT_STEP_MEMORY, at, len);
+}
+
+void snapshot_walk_guard(SnapshotWalk *w, void *at, size_t len)
+{
+    add_memory(w, SNAPSHOT_STEP_GUARD, at, len);
+}
+
+void snapshot_walk_incomplete(SnapshotWalk *w)
+{
+    w->shape->complete = false;
+}
+
+void snapshot_walk_no_reset(SnapshotWalk *w)
+{
+    w->shape->no_reset = true;
+}
+
+void snapshot_walk_not_loadable(SnapshotWalk *w)
+{
+    w->shape->loadable = false;
+}
+
+static void add_description(SnapshotWalk *w, const VMStateDescription *vmsd,
                             void *opaque, int version_id);
 
-static bool absent(const Walk *w)
+static bool absent(const SnapshotWalk *w)
 {
     return w->steps == w->shape->absent;
 }
@@ -89,8 +144,8 @@ static bool absent(const Walk *w)
  * The vmstate code makes such a structure each time, and has the hooks of its
  * description fill it or take what was loaded into it.  Ours stays.
  */
-static void add_temporary(Walk *w, const VMStateField *field, void *parent,
-                          size_t size)
+static void add_temporary(SnapshotWalk *w, const VMStateField *field,
+                          void *parent, size_t size)
 {
     void **temporary;
 
@@ -103,10 +158,10 @@ static void add_temporary(Walk *w, const VMStateField *field, void *parent,
     add_description(w, field->vmsd, temporary, field->vmsd->version_id);
 }
 
-static void add_element(Walk *w, const VMStateField *field, void *at,
+static void add_element(SnapshotWalk *w, const VMStateField *field, void *at,
                         size_t size)
 {
-    const char *name = field->info ? field->info->name : "";
+    SnapshotWalkField *known;
 
     if (field->flags & VMS_STRUCT) {
         add_description(w, field->vmsd, at, field->vmsd->version_id);
@@ -130,20 +185,20 @@ static void add_element(Walk *w, const VMStateField *field, void *at,
                    BITS_TO_LONGS(size) * sizeof(long));
     } else if (field->info == &vmstate_info_tmp) {
         add_temporary(w, field, at, size);
-    } else if (!strcmp(name, "pci config") && !absent(w)) {
-        /* These two of hw/pci/pci.c are private; every PCI device has them. */
-        add_memory(w, SNAPSHOT_STEP_GUARD, at, sizeof(uint8_t *));
-        add_memory(w, SNAPSHOT_STEP_MEMORY, *(uint8_t **)at, size);
-        w->shape->loadable = false;     /* mappings follow from it */
-    } else if (!strcmp(name, "pci irq state")) {
-        add_memory(w, SNAPSHOT_STEP_MEMORY, at, sizeof(uint8_t));
     } else if (!absent(w)) {
-        w->shape->complete = false;
+        known = registered ? g_hash_table_lookup(registered, field->info->name)
+                           : NULL;
+        if (known) {
+            known(w, at, size);
+        } else {
+            w->shape->complete = false;
+        }
     }
 }
 
 /* How many elements a field has; what says so is remembered, too. */
-static int64_t add_count(Walk *w, const VMStateField *field, void *opaque)
+static int64_t add_count(SnapshotWalk *w, const VMStateField *field,
+                         void *opaque)
 {
     void *at = opaque + field->num_offset;
     int64_t n = 1;
@@ -166,7 +221,7 @@ static int64_t add_count(Walk *w, const VMStateField *field, void *opaque)
     return field->flags & VMS_MULTIPLY_ELEMENTS ? n * field->num : n;
 }
 
-static size_t add_size(Walk *w, const VMStateField *field, void *opaque)
+static size_t add_size(SnapshotWalk *w, const VMStateField *field, void *opaque)
 {
     void *at = opaque + field->size_offset;
 
@@ -178,7 +233,7 @@ static size_t add_size(Walk *w, const VMStateField *field, void *opaque)
            (field->flags & VMS_MULTIPLY ? field->size : (size_t)1);
 }
 
-static void add_field(Walk *w, const VMStateField *field, void *opaque)
+static void add_field(SnapshotWalk *w, const VMStateField *field, void *opaque)
 {
     const int indirect = VMS_POINTER | VMS_ARRAY_OF_POINTER | VMS_VBUFFER |
                          VMS_VARRAY_INT32 | VMS_VARRAY_UINT32 |
@@ -211,7 +266,8 @@ static void add_field(Walk *w, const VMStateField *field, void *opaque)
     }
 }
 
-static void add_needed(Walk *w, const VMStateDescription *vmsd, void *opaque)
+static void add_needed(SnapshotWalk *w, const VMStateDescription *vmsd,
+                       void *opaque)
 {
     bool needed = !vmsd->needed || vmsd->needed(opaque);
     GArray *steps = w->steps;
@@ -242,8 +298,8 @@ static bool hooks_known(const VMStateDescription *vmsd)
     return !vmsd->post_save;
 }
 
-static void add_hook(Walk *w, SnapshotStepKind kind, int (*call)(void *),
-                     void *opaque)
+static void add_hook(SnapshotWalk *w, SnapshotStepKind kind,
+                     int (*call)(void *), void *opaque)
 {
     SnapshotStep step = {
         .kind = kind,
@@ -257,7 +313,8 @@ static void add_hook(Walk *w, SnapshotStepKind kind, int (*call)(void *),
 }
 
 /* What comes before the fields, when saving and when loading */
-static void add_start(Walk *w, const VMStateDescription *vmsd, void *opaque)
+static void add_start(SnapshotWalk *w, const VMStateDescription *vmsd,
+                      void *opaque)
 {
     if (absent(w)) {
         return;
@@ -267,11 +324,13 @@ static void add_start(Walk *w, const VMStateDescription *vmsd, void *opaque)
         w->shape->complete = false;
     }
     add_hook(w, SNAPSHOT_STEP_PRE_SAVE, vmsd->pre_save, opaque);
-    add_hook(w, SNAPSHOT_STEP_PRE_LOAD, vmsd->pre_load, opaque);
+    if (!w->guarded) {
+        add_hook(w, SNAPSHOT_STEP_PRE_LOAD, vmsd->pre_load, opaque);
+    }
 }
 
-static void add_end(Walk *w, const VMStateDescription *vmsd, void *opaque,
-                    int version_id)
+static void add_end(SnapshotWalk *w, const VMStateDescription *vmsd,
+                    void *opaque, int version_id)
 {
     SnapshotStep step = {
         .kind = SNAPSHOT_STEP_POST_LOAD,
@@ -279,12 +338,12 @@ static void add_end(Walk *w, const VMStateDescription *vmsd, void *opaque,
         .post_load = { .call = vmsd->post_load, .version_id = version_id },
     };
 
-    if (vmsd->post_load && !absent(w)) {
+    if (vmsd->post_load && !absent(w) && !w->guarded) {
         g_array_append_val(w->steps, step);
     }
 }
 
-static bool add_exists(Walk *w, const VMStateField *field, void *opaque,
+static bool add_exists(SnapshotWalk *w, const VMStateField *field, void *opaque,
                        int version_id)
 {
     SnapshotStep step = {
@@ -304,17 +363,19 @@ static bool add_exists(Walk *w, const VMStateField *field, void *opaque,
 }
 
 /* Everything that vmstate_{save,load}_state() do, in the same order */
-static void add_description(Walk *w, const VMStateDescription *vmsd,
+static void add_description(SnapshotWalk *w, const VMStateDescription *vmsd,
                             void *opaque, int version_id)
 {
     const VMStateDescription *const *sub = vmsd->subsections;
     const VMStateField *field;
+    bool guarded = w->guarded;
 
     if (w->depth == MAX_DEPTH) {
         w->shape->complete = false;
         return;
     }
     w->depth++;
+    w->guarded = guarded && g_strcmp0(vmsd->name, w->plain);
     add_start(w, vmsd, opaque);
     for (field = vmsd->fields; field->name; field++) {
         if (add_exists(w, field, opaque, version_id)) {
@@ -325,13 +386,23 @@ static void add_description(Walk *w, const VMStateDescription *vmsd,
         add_needed(w, *sub, opaque);
     }
     add_end(w, vmsd, opaque, version_id);
+    w->guarded = guarded;
     w->depth--;
+}
+
+void snapshot_walk_guarded(SnapshotWalk *w, const VMStateDescription *vmsd,
+                           void *opaque, const char *plain)
+{
+    w->guarded = true;
+    w->plain = plain;
+    add_description(w, vmsd, opaque, vmsd->version_id);
+    w->guarded = false;
 }
 
 SnapshotShape *snapshot_shape_new(const VMStateDescription *vmsd, void *opaque)
 {
     SnapshotShape *s = g_new0(SnapshotShape, 1);
-    Walk w = { .shape = s };
+    SnapshotWalk w = { .shape = s };
 
     s->steps = w.steps = g_array_new(false, false, sizeof(SnapshotStep));
     s->absent = g_array_new(false, false, sizeof(SnapshotStep));

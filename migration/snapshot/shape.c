@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/cutils.h"
 #include "qemu/timer.h"
 #include "shape-steps.h"
 
@@ -23,6 +24,11 @@ bool snapshot_shape_loadable(const SnapshotShape *shape)
     return shape->complete && shape->loadable;
 }
 
+bool snapshot_shape_no_reset(const SnapshotShape *shape)
+{
+    return shape->no_reset;
+}
+
 static const void *saved_memory(const SnapshotShape *s,
                                 const SnapshotStep *step)
 {
@@ -32,8 +38,12 @@ static const void *saved_memory(const SnapshotShape *s,
 /* Most fields are small: those are compared without a call. */
 static bool memory_same(const SnapshotShape *s, const SnapshotStep *step)
 {
-    const void *now = step->opaque, *saved = saved_memory(s, step);
+    const void *now = step->opaque, *saved;
 
+    if (step->memory.copy == SNAPSHOT_STEP_ZEROS) {
+        return buffer_is_zero(now, step->memory.len);
+    }
+    saved = saved_memory(s, step);
     switch (step->memory.len) {
     case 1:
         return !memcmp(now, saved, 1);
@@ -110,7 +120,11 @@ SnapshotChange snapshot_shape_compare(SnapshotShape *shape)
 
 static void write_memory(const SnapshotShape *s, const SnapshotStep *step)
 {
-    memcpy(step->opaque, saved_memory(s, step), step->memory.len);
+    if (step->memory.copy == SNAPSHOT_STEP_ZEROS) {
+        memset(step->opaque, 0, step->memory.len);
+    } else {
+        memcpy(step->opaque, saved_memory(s, step), step->memory.len);
+    }
 }
 
 static void set_timer(const SnapshotShape *s, const SnapshotStep *step)

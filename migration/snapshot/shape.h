@@ -46,6 +46,13 @@ bool snapshot_shape_complete(const SnapshotShape *shape);
 bool snapshot_shape_loadable(const SnapshotShape *shape);
 
 /**
+ * snapshot_shape_no_reset: does snapshot_shape_load() need no reset first?
+ *
+ * False if this is not known.
+ */
+bool snapshot_shape_no_reset(const SnapshotShape *shape);
+
+/**
  * snapshot_shape_compare: has the section changed?
  *
  * Calls the description's hooks, as serialising does.  A change may be a false

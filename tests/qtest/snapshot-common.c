@@ -153,20 +153,20 @@ int64_t snap_query_int(QTestState *qts, const char *key)
     return qdict_get_int(info, key);
 }
 
-int64_t snap_loads(QTestState *qts, const char *name)
+int64_t snap_section(QTestState *qts, const char *name, const char *key)
 {
     g_autoptr(QDict) info = snap_query(qts);
     const QListEntry *e;
-    int64_t loads = 0;
+    int64_t n = 0;
 
     QLIST_FOREACH_ENTRY(qdict_get_qlist(info, "loads"), e) {
         QDict *load = qobject_to(QDict, qlist_entry_obj(e));
 
         if (g_str_equal(qdict_get_str(load, "section"), name)) {
-            loads += qdict_get_int(load, "loads");
+            n += qdict_get_int(load, key);
         }
     }
-    return loads;
+    return n;
 }
 
 char *snap_qmp_error(QTestState *qts, const char *fmt, ...)

@@ -78,9 +78,10 @@ QDict *snap_query(QTestState *qts);
 int64_t snap_query_int(QTestState *qts, const char *key);
 
 /**
- * snap_loads: how often restores have loaded the section @name
+ * snap_section: how often restores have done @key to the section @name
+ * @key: "loads", "serialised" or "resets"
  */
-int64_t snap_loads(QTestState *qts, const char *name);
+int64_t snap_section(QTestState *qts, const char *name, const char *key);
 
 /**
  * snap_qmp_error: run a QMP command that must fail, return its message

@@ -94,6 +94,32 @@ static void test_blk(const void *options)
     unlink(disk);
 }
 
+#define BLK_SECTION "0000:00:06.0/virtio-blk"
+
+/* To go back a few requests takes neither a reset nor a byte stream. */
+static void test_blk_progress(const void *options)
+{
+    g_autofree char *disk = new_disk();
+    Virtio v = { 0 };
+
+    blk_open(&v, disk, options);
+    virtio_wait(&v, blk_read(&v, 5));
+    virtio_save(&v);
+    for (int n = 0; n < OFTEN; n++) {
+        for (int i = 0; i < 3; i++) {
+            virtio_wait(&v, blk_read(&v, (n + i) % SECTORS));
+        }
+        virtio_restore(&v);
+        g_assert_cmpint(virtio_used(&v), ==, 1);
+        blk_check(&v, 5);
+    }
+    g_assert_cmpint(snap_section(v.qts, BLK_SECTION, "loads"), ==, OFTEN);
+    g_assert_cmpint(snap_section(v.qts, BLK_SECTION, "resets"), ==, 0);
+    g_assert_cmpint(snap_section(v.qts, BLK_SECTION, "serialised"), ==, 0);
+    virtio_close(&v);
+    unlink(disk);
+}
+
 /* A read that is under way ends before the save, and before each restore. */
 static void test_blk_in_flight(const void *options)
 {
@@ -273,6 +299,8 @@ int main(int argc, char **argv)
     qtest_add_data_func("/snapshot/virtio/blk", "", test_blk);
     qtest_add_data_func("/snapshot/virtio/blk-iothread", ",iothread=io",
                         test_blk);
+    qtest_add_data_func("/snapshot/virtio/blk-progress", "",
+                        test_blk_progress);
     qtest_add_data_func("/snapshot/virtio/blk-in-flight", "",
                         test_blk_in_flight);
     qtest_add_data_func("/snapshot/virtio/blk-in-flight-iothread",
