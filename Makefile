@@ -31,6 +31,11 @@ check: all
 	@$(TEST) || true
 	@$(SUMMARY).json
 
+# About a quarter of an hour; with QUICK=1 about three minutes.
+bench: all
+	@scripts/packages bench
+	@SNAPSHOT_BUILD=$(CURDIR)/build bench/bench.py $(if $(QUICK),--quick)
+
 check-sanitize: setup
 	@scripts/build-qemu --sanitize --tests
 	@$(COMPILE)
@@ -72,6 +77,7 @@ help:
 	@echo 'make check          and run all tests; last line: the counts'
 	@echo 'make qemu           only build/bin/qemu-system-x86_64'
 	@echo 'make guest          only build/guest/vmlinuz, initramfs.cpio.gz'
+	@echo 'make bench          measure restores; results in build/bench'
 	@echo 'make check-upstream run QEMU'"'"'s own qtests, with and without us'
 	@echo 'make check-sanitize run the tests on a build with ASan and UBSan'
 	@echo 'make graft, ungraft put our files into the QEMU tree, take them out'
@@ -81,7 +87,8 @@ help:
 	@echo
 	@echo 'QEMU_SRC=DIR        use this QEMU tree (10.0 or later)'
 	@echo 'QEMU_OPTIONS=...    more options for its configure'
+	@echo 'QUICK=1             bench: fewer points'
 	@echo 'JOBS=N              how many compilers at once'
 
-.PHONY: all qemu guest demo check check-sanitize check-upstream graft ungraft \
-	packages source setup clean distclean help
+.PHONY: all qemu guest demo bench check check-sanitize check-upstream graft \
+	ungraft packages source setup clean distclean help

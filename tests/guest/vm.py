@@ -126,6 +126,11 @@ class VM:
         self._process.wait()
         self._clean()
 
+    @property
+    def pid(self):
+        """The process id of QEMU."""
+        return self._process.pid
+
     def wait(self, timeout):
         """Wait for QEMU to end by itself.  Returns its exit code."""
         try:

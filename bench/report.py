@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Tables of what the benchmark measured, for a terminal or for the docs."""
+
+import argparse
+import json
+import sys
+
+import aims
+from machines import Machine
+
+POINT_HEADS = ("machine", "engine", "pages written", "restores/s", "p50 us",
+               "p99 us", "max us", "stop", "RAM", "devices", "resume")
+BASELINES = {
+    "reference": "(a) every section loaded, all RAM mapped anew",
+    "loadvm": "(b) loadvm of an internal snapshot",
+    "new_process": "(c) a new process, -incoming from a mapped-ram file",
+    "fork": "(d) fork() and waitpid() of a small process",
+}
+
+
+def point_rows(result):
+    """Cells of one line a point."""
+    for point in result["points"]:
+        machine = Machine(*(point[name] for name in (
+            "machine", "devices", "vcpus", "ram_mib", "accel")))
+        phases = point["phases"]
+        yield (f"{machine.title()}, {point['guest']}", point["engine"],
+               str(point["dirty_pages"]), f"{point['restores_per_s']:,.0f}",
+               *(f"{point[name]:,.1f}" for name in (
+                   "p50_us", "p99_us", "max_us")),
+               *(f"{phases[name]:,.1f}" for name in (
+                   "stop", "ram", "devices", "resume")))
+
+
+def baseline_rows(result):
+    """Cells of one line a baseline."""
+    base = result["baselines"]
+    for name, text in BASELINES.items():
+        if name in base:
+            yield (text, f"{base[name]['per_s']:,.1f}",
+                   f"{base[name]['p50_us']:,.1f}")
+    for pages, figures in base.get("floor", {}).items():
+        yield (f"(e) copying {pages} pages and the CPU",
+               f"{figures['per_s']:,.1f}", f"{figures['p50_us']:,.1f}")
+
+
+def columns(rows):
+    """How wide each column has to be."""
+    return [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+
+def table(heads, rows):
+    """A table in reStructuredText, which a terminal shows as well."""
+    rows = list(rows)
+    widths = columns([heads, *rows])
+    rule = "  ".join("=" * width for width in widths)
+
+    def line(cells):
+        return "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
+                         for i, (cell, width) in enumerate(zip(cells, widths))
+                         ).rstrip()
+    return "\n".join([rule, line(heads), rule, *map(line, rows), rule, ""])
+
+
+def describe_host(host):
+    """One paragraph on where and when it was measured."""
+    return (f"Measured on {host['date']} on {host['cpu']}, {host['cpus']} "
+            f"processors, Linux {host['kernel']}, QEMU {host['qemu']}; load "
+            f"{host['load_before']:.1f} before and {host['load_after']:.1f} "
+            "after.")
+
+
+def aim_table(result):
+    """The aims and whether they were reached."""
+    return table(("aim", "measured", "limit", "reached"),
+                 (aim.row() for aim in aims.evaluate(result)))
+
+
+def full_report(result):
+    """All tables, in reStructuredText."""
+    parts = [describe_host(result["host"]), ""]
+    for title, text in (
+            ("Aims", aim_table(result)),
+            ("Baselines", table(("", "a second", "median us"),
+                                baseline_rows(result))),
+            ("All points", table(POINT_HEADS, point_rows(result)))):
+        parts += [title, "=" * len(title), "", text]
+    return "\n".join(parts)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("result", help="restore.json of the benchmark")
+    args = parser.parse_args()
+    try:
+        with open(args.result, encoding="utf-8") as file:
+            print(full_report(json.load(file)))
+    except (OSError, ValueError, KeyError) as error:
+        print(f"report.py: error: cannot read {args.result}: {error}",
+              file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
