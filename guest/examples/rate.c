@@ -28,10 +28,13 @@ static int fail(const char *what, const char *why)
     return EXIT_FAILURE;
 }
 
-/* Returns @pages pages that are in memory, so that none is allocated later. */
+/*
+ * Returns @pages pages, and one that nobody asked for, since there is no memory
+ * of no size.  All are there already, so that none is allocated later.
+ */
 static char *get_pages(size_t pages, size_t size)
 {
-    char *memory = mmap(NULL, pages * size, PROT_READ | PROT_WRITE,
+    char *memory = mmap(NULL, (pages + 1) * size, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (memory != MAP_FAILED) {
@@ -50,7 +53,7 @@ int main(int argc, char **argv)
     char *memory;
 
     if (argc < 2 || argc > 3 || sscanf(argv[1], "%" SCNu32, &limit) != 1 ||
-        (argc == 3 && sscanf(argv[2], "%zu", &pages) != 1) || !pages) {
+        (argc == 3 && sscanf(argv[2], "%zu", &pages) != 1)) {
         return fail("usage", "rate N [PAGES]: N restores with PAGES (16) "
                     "pages written before each");
     }

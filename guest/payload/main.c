@@ -5,6 +5,8 @@
  * Command line (-append), in any order:
  *   restores=N   restores in each test (default 100)
  *   pages=N      pages written between two restores (default 16)
+ *   dirty=N      pages written between two restores of the test "rate", which
+ *                is there to be measured (default 16)
  *   tests=A,B    only these tests, in the order of the list below
  *   paging       run everything with paging on
  *   reassign     move the BAR rather than use the address from firmware
@@ -31,13 +33,15 @@ static const struct {
     { "tlb", test_tlb },
     { "smp", test_smp },
     { "contend", test_contend },
+    { "rate", test_rate },
 };
 
 #define TEST_COUNT (sizeof(tests) / sizeof(tests[0]))
 
-Options opt = { .restores = 100, .pages = 16 };
+Options opt = { .restores = 100, .pages = 16, .dirty = 16 };
 SnapshotBar *bar;
 unsigned int cpus = 1;
+uint32_t memory_end;
 
 static unsigned int number;         /* of the running test, from 1 */
 static const char *name;
@@ -116,12 +120,15 @@ static void parse_word(const char *word)
 {
     const char *restores = after(word, "restores", '=');
     const char *pages = after(word, "pages", '=');
+    const char *dirty = after(word, "dirty", '=');
     const char *list = after(word, "tests", '=');
 
     if (restores) {
         opt.restores = parse_number(restores);
     } else if (pages) {
         opt.pages = parse_number(pages);
+    } else if (dirty) {
+        opt.dirty = parse_number(dirty);
     } else if (list) {
         opt.tests = list;
     } else if (after(word, "paging", ' ')) {
@@ -196,7 +203,8 @@ void payload_main(uint32_t magic, const BootInfo *boot)
     if (magic != BOOT_MAGIC || !(boot->flags & BOOT_MEMORY)) {
         fail("not started by a multiboot loader");
     }
-    if (boot->memory_upper * 1024 + 0x100000 < MINIMUM_RAM) {
+    memory_end = boot->memory_upper * 1024 + 0x100000;
+    if (memory_end < MINIMUM_RAM) {
         fail("%u KiB of RAM, at least 64 MiB are needed", boot->memory_upper);
     }
     if (boot->flags & BOOT_CMDLINE) {

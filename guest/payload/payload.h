@@ -153,6 +153,7 @@ void load_idt(void);
 typedef struct Options {
     uint32_t restores;      /* per test */
     uint32_t pages;         /* written between two restores */
+    uint32_t dirty;         /* the same, in test_rate() */
     bool paging;
     bool reassign;          /* ignore the BAR address firmware gave */
     const char *tests;      /* comma-separated, NULL: all */
@@ -161,6 +162,7 @@ typedef struct Options {
 extern Options opt;
 extern SnapshotBar *bar;
 extern unsigned int cpus;
+extern uint32_t memory_end;     /* of the RAM that begins at 1 MiB */
 
 /* Report that the running test found something wrong, and stop. */
 #define fail(...) do { fail_begin(); print(__VA_ARGS__); fail_end(); } while (0)
@@ -193,5 +195,6 @@ void test_tsc(void);
 void test_tlb(void);
 void test_smp(void);
 void test_contend(void);
+void test_rate(void);
 
 #endif

@@ -115,6 +115,30 @@ void test_pages(void)
     }
 }
 
+/*
+ * As little as can be between two restores: one word in each of some pages.
+ * Whoever measures takes the time between the two lines.
+ */
+void test_rate(void)
+{
+    const uint32_t end = POOL_BASE + opt.dirty * PAGE_SIZE;
+    uint32_t done;
+
+    if (opt.dirty > (memory_end - POOL_BASE) / PAGE_SIZE) {
+        fail("dirty=%u: there is no RAM for so many pages", opt.dirty);
+    }
+    done = save();
+    if (!done) {
+        print("# rate: begin\n");
+    }
+    for (uint32_t at = POOL_BASE; done < opt.restores && at < end;
+         at += PAGE_SIZE) {
+        store((uint32_t *)at, done);
+    }
+    restore_until(done, opt.restores);
+    print("# rate: end %u\n", done);
+}
+
 /* Video memory, through the VGA window */
 void test_video(void)
 {

@@ -51,6 +51,7 @@ typedef struct SnapshotConfig {
     SnapshotDeviceEngine engine;
     char *file;         /* where engine "remap" keeps RAM; NULL: a memfd */
     bool verify;        /* compare the whole machine after each restore */
+    bool reference;     /* restore the plain way: all of it, changed or not */
 } SnapshotConfig;
 
 /*

@@ -239,6 +239,7 @@ static SnapshotResult restore(SnapshotOp op, int64_t *since, Error **errp)
 {
     const Level *to = op == SNAPSHOT_OP_POP ? top_level() - 1 : top_level();
     SnapshotResult res = SNAPSHOT_RESULT_DONE;
+    bool reference = engine.config.reference;
     uint64_t pages;
 
     if (!snapshot_devices_check(to->devices, errp) ||
@@ -251,12 +252,14 @@ static SnapshotResult restore(SnapshotOp op, int64_t *since, Error **errp)
     snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_STOP, since);
 
     /* RAM goes first: devices read their rings while they are loaded. */
-    pages = snapshot_ram_restore(engine.ram);
+    pages = reference ? snapshot_ram_restore_all(engine.ram)
+                      : snapshot_ram_restore(engine.ram);
     snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_RAM, since);
 
     /* Time stands still, and goes back first: timers are set relative to it. */
     snapshot_clocks_rewind(to->clocks);
-    if (!snapshot_devices_restore(to->devices, errp)) {
+    if (!(reference ? snapshot_devices_load_all(to->devices, errp)
+                    : snapshot_devices_restore(to->devices, errp))) {
         res = SNAPSHOT_RESULT_DEVICE;
     }
     snapshot_tracker()->flush();
@@ -359,7 +362,7 @@ SnapshotResult snapshot_carry_out(SnapshotOp op, SnapshotDoneFunc *done,
     snapshot_start_machine(&rest, restored ? &top_level()->state : NULL);
     if (restored) {
         snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_RESUME, &since);
-        snapshot_count()->restore_ns = get_clock() - begin;
+        snapshot_count_latency(get_clock() - begin);
     }
     if (err) {
         snapshot_note_failure(op, res, err);

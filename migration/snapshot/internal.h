@@ -89,6 +89,9 @@ uint64_t snapshot_count_restores(unsigned int level);
 /* A part of a restore that began at @since is over, and the next begins. */
 void snapshot_phase_done(SnapshotDevicePhase phase, int64_t *since);
 
+/* A restore took @ns of host time, from stop to resume. */
+void snapshot_count_latency(int64_t ns);
+
 /* Keep the reason of a failure for query; say it once, not at every try. */
 void snapshot_note_failure(SnapshotOp op, SnapshotResult res,
                            const Error *err);
@@ -146,6 +149,9 @@ typedef struct SnapshotRamOps {
     /* Put back @len bytes at @offset (whole pages), and no byte more. */
     void (*put_back)(SnapshotBlock *block, size_t offset, size_t len);
 
+    /* The same for what may not have been written at all */
+    void (*put_back_whole)(SnapshotBlock *block, size_t offset, size_t len);
+
     /* Release what save() took.  RAM keeps its present content. */
     void (*release)(SnapshotRam *ram);
 } SnapshotRamOps;
@@ -185,6 +191,12 @@ bool snapshot_ram_is_same(const SnapshotRam *ram);
  * many there were.
  */
 uint64_t snapshot_ram_restore(SnapshotRam *ram);
+
+/*
+ * The same the plain way, to compare with: all of RAM goes back, whatever the
+ * tracker says.  Returns how many pages it says were written.
+ */
+uint64_t snapshot_ram_restore_all(SnapshotRam *ram);
 
 /* Compare every page with the snapshot; name the first differences. */
 bool snapshot_ram_verify(const SnapshotRam *ram, Error **errp);
@@ -262,6 +274,12 @@ bool snapshot_devices_check(const SnapshotDevices *devices, Error **errp);
 
 /* Load every section that differs.  On failure the machine is inconsistent. */
 bool snapshot_devices_restore(SnapshotDevices *devices, Error **errp);
+
+/*
+ * The same the plain way, to compare with: reset what needs it and load every
+ * section by the vmstate code, hooks and all, whether it differs or not.
+ */
+bool snapshot_devices_load_all(SnapshotDevices *devices, Error **errp);
 
 /* Serialise every section and compare; name the first differences. */
 bool snapshot_devices_verify(SnapshotDevices *devices, Error **errp);

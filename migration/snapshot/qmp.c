@@ -138,6 +138,22 @@ void hmp_snapshot_device_include_all(Monitor *mon, const QDict *qdict)
     hmp_handle_error(mon, err);
 }
 
+/* How long @percent of the restores took at most, in ns; 0 if there are none */
+static uint64_t percentile(const SnapshotDeviceLatency *latency,
+                           uint64_t restores, unsigned int percent)
+{
+    SnapshotDeviceLatencyBucketList *b = latency->buckets;
+    uint64_t below = 0;
+
+    for (; b; b = b->next) {
+        below += b->value->count;
+        if (below * 100 >= restores * percent) {
+            return MIN(b->value->last, latency->max);
+        }
+    }
+    return 0;
+}
+
 void hmp_info_snapshot_device(Monitor *mon, const QDict *qdict)
 {
     g_autoptr(SnapshotDeviceInfo) info = snapshot_info();
@@ -158,6 +174,11 @@ void hmp_info_snapshot_device(Monitor *mon, const QDict *qdict)
                        ", pages put back: %" PRIu64 " (last %" PRIu64 ")\n",
                        info->restores, info->verify_failures,
                        info->pages_total, info->pages_last);
+        monitor_printf(mon, "restore: median %" PRIu64 " ns, 99 %% within %"
+                       PRIu64 " ns, max %" PRIu64 " ns\n",
+                       percentile(info->latency, info->restores, 50),
+                       percentile(info->latency, info->restores, 99),
+                       info->latency->max);
     }
     for (v = info->levels; v; v = v->next) {
         monitor_printf(mon, "level %u: restores: %" PRIu64 ", RAM kept: %"

@@ -74,11 +74,24 @@ static void copy_put_back(SnapshotBlock *block, size_t offset, size_t len)
     memcpy(block->host + offset, block->saved + offset, len);
 }
 
+static void copy_put_back_whole(SnapshotBlock *block, size_t offset, size_t len)
+{
+    size_t page = qemu_real_host_page_size();
+
+    /* Pages that are only read cost no memory, on either side. */
+    for (size_t at = offset; at < offset + len; at += page) {
+        if (memcmp(block->host + at, block->saved + at, page)) {
+            copy_put_back(block, at, page);
+        }
+    }
+}
+
 const SnapshotRamOps snapshot_ram_copy = {
     .kind = SNAPSHOT_DEVICE_ENGINE_COPY,
     .accepts = copy_accepts,
     .save = copy_save,
     .update = copy_update,
     .put_back = copy_put_back,
+    .put_back_whole = copy_put_back_whole,
     .release = copy_release,
 };

@@ -353,5 +353,6 @@ const SnapshotRamOps snapshot_ram_remap = {
     .accepts = remap_accepts,
     .save = remap_save,
     .put_back = remap_put_back,
+    .put_back_whole = remap_put_back,
     .release = remap_release,
 };

@@ -194,10 +194,24 @@ typedef struct PutBack {
     uint64_t pages;
 } PutBack;
 
+/* RAM is changed by us: tell who shows it, and who has translated it. */
+static void changed(SnapshotBlock *block, size_t offset, size_t len,
+                    void *unused)
+{
+    const SnapshotTracker *tracker = snapshot_tracker();
+
+    if (memory_region_is_logging(block->mr, DIRTY_MEMORY_VGA)) {
+        snapshot_set_dirty_range(block->offset + offset, len,
+                                 1 << DIRTY_MEMORY_VGA);
+    }
+    if (tracker->ram_changed) {
+        tracker->ram_changed(block, offset, len);
+    }
+}
+
 static void put_back_part(SnapshotBlock *block, size_t offset, size_t len,
                           const uint8_t *saved, void *opaque)
 {
-    const SnapshotTracker *tracker = snapshot_tracker();
     PutBack *p = opaque;
 
     trace_snapshot_ram_put_back(block->idstr, offset, len);
@@ -207,13 +221,7 @@ static void put_back_part(SnapshotBlock *block, size_t offset, size_t len,
         p->ops->put_back(block, offset, len);
     }
     p->pages += len / qemu_real_host_page_size();
-    if (memory_region_is_logging(block->mr, DIRTY_MEMORY_VGA)) {
-        snapshot_set_dirty_range(block->offset + offset, len,
-                                 1 << DIRTY_MEMORY_VGA);
-    }
-    if (tracker->ram_changed) {
-        tracker->ram_changed(block, offset, len);
-    }
+    changed(block, offset, len, NULL);
 }
 
 static void put_back(SnapshotBlock *block, size_t offset, size_t len,
@@ -228,6 +236,31 @@ uint64_t snapshot_ram_restore(SnapshotRam *ram)
 
     snapshot_track_collect(ram, put_back, &p);
     return p.pages;
+}
+
+static void put_back_whole_part(SnapshotBlock *block, size_t offset,
+                                size_t len, const uint8_t *saved, void *opaque)
+{
+    const SnapshotRamOps *ops = opaque;
+
+    if (saved) {
+        memcpy(block->host + offset, saved, len);
+    } else {
+        ops->put_back_whole(block, offset, len);
+    }
+}
+
+uint64_t snapshot_ram_restore_all(SnapshotRam *ram)
+{
+    uint64_t pages = snapshot_track_collect(ram, changed, NULL);
+
+    for (guint i = 0; i < ram->blocks->len; i++) {
+        SnapshotBlock *b = &g_array_index(ram->blocks, SnapshotBlock, i);
+
+        snapshot_level_parts(b, 0, b->size, put_back_whole_part,
+                             (void *)ram->ops);
+    }
+    return pages;
 }
 
 /* Count the pages that differ, of all blocks, and report the first ones. */

@@ -8,6 +8,7 @@
 #include "qapi/util.h"
 #include "qemu/error-report.h"
 #include "qemu/timer.h"
+#include "histogram.h"
 #include "internal.h"
 #include "trace.h"
 
@@ -19,6 +20,8 @@ typedef struct PhaseTime {
 typedef struct Stats {
     SnapshotCounters counters;
     PhaseTime phases[SNAPSHOT_DEVICE_PHASE__MAX];
+    uint64_t latencies[SNAPSHOT_HISTOGRAM_BUCKETS];
+    int64_t latency_max;
 } Stats;
 
 static Stats levels[SNAPSHOT_LEVELS_MAX];
@@ -83,6 +86,13 @@ void snapshot_phase_done(SnapshotDevicePhase phase, int64_t *since)
     *since = now;
 }
 
+void snapshot_count_latency(int64_t ns)
+{
+    stats->counters.restore_ns = ns;
+    stats->latencies[snapshot_histogram_bucket(ns)]++;
+    stats->latency_max = MAX(stats->latency_max, ns);
+}
+
 void snapshot_note_failure(SnapshotOp op, SnapshotResult res,
                            const Error *err)
 {
@@ -96,6 +106,24 @@ void snapshot_note_failure(SnapshotOp op, SnapshotResult res,
         g_free(last_error);
         last_error = g_strdup(text);
     }
+}
+
+static SnapshotDeviceLatency *latency_info(void)
+{
+    SnapshotDeviceLatency *info = g_new0(SnapshotDeviceLatency, 1);
+
+    info->max = stats->latency_max;
+    for (int i = SNAPSHOT_HISTOGRAM_BUCKETS - 1; i >= 0; i--) {
+        SnapshotDeviceLatencyBucket *b;
+
+        if (stats->latencies[i]) {
+            b = g_new0(SnapshotDeviceLatencyBucket, 1);
+            b->last = snapshot_histogram_last(i);
+            b->count = stats->latencies[i];
+            QAPI_LIST_PREPEND(info->buckets, b);
+        }
+    }
+    return info;
 }
 
 SnapshotDeviceInfo *snapshot_count_info(void)
@@ -112,6 +140,7 @@ SnapshotDeviceInfo *snapshot_count_info(void)
     info->pages_total = c->pages_total;
     info->ram_bytes = c->ram_bytes;
     info->last_error = g_strdup(last_error);
+    info->latency = latency_info();
     for (int i = SNAPSHOT_DEVICE_PHASE__MAX - 1; c->armed && i >= 0; i--) {
         SnapshotDevicePhaseTime *t = g_new0(SnapshotDevicePhaseTime, 1);
 

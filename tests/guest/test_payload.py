@@ -83,6 +83,8 @@ def main():
     parser.add_argument("--smp", nargs="+", default=["1"])
     parser.add_argument("--options", default="", help="for the payload")
     parser.add_argument("--verify", default="on")
+    parser.add_argument("--reference", default="off",
+                        help="on: restore the slow, plain way")
     parser.add_argument("--errors", action="store_true",
                         help="also what has to go wrong")
     args, more = parser.parse_known_args()
@@ -98,7 +100,8 @@ def main():
         for engine in ("copy", "remap"):
             tap.check(f"{name}, {engine}", check_run, tap, machine,
                       args.options,
-                      f"snapshot,verify={args.verify},engine={engine}")
+                      f"snapshot,verify={args.verify},engine={engine},"
+                      f"x-reference={args.reference}")
     if args.errors:
         tap.check("-rtc clock=host is refused", check_refused_clock)
         tap.check("no device", check_missing_device)

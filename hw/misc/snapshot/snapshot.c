@@ -329,6 +329,22 @@ static void snapshot_set_verify_prop(Object *obj, bool value, Error **errp)
     }
 }
 
+static bool snapshot_get_reference(Object *obj, Error **errp)
+{
+    return SNAPSHOT_DEVICE(obj)->config.reference;
+}
+
+static void snapshot_set_reference(Object *obj, bool value, Error **errp)
+{
+    SnapshotDevice *s = SNAPSHOT_DEVICE(obj);
+
+    s->config.reference = value;
+    if (s == the_device) {
+        s->config.verify = snapshot_config()->verify;
+        snapshot_configure(&s->config);
+    }
+}
+
 static void snapshot_get_stats(Object *obj, Visitor *v, const char *name,
                                void *opaque, Error **errp)
 {
@@ -374,6 +390,11 @@ static void snapshot_class_init(ObjectClass *oc, SnapshotClassData *data)
     object_class_property_set_description(oc, "verify",
         "on/off: after each restore, compare the whole machine with the "
         "snapshot (slow; may be changed at any time; default: off)");
+    object_class_property_add_bool(oc, "x-reference", snapshot_get_reference,
+                                   snapshot_set_reference);
+    object_class_property_set_description(oc, "x-reference",
+        "on/off: put back all of RAM and load every section by the vmstate "
+        "code, changed or not: slow, to compare with (default: off)");
     object_class_property_add_enum(oc, "engine", "SnapshotDeviceEngine",
                                    &SnapshotDeviceEngine_lookup,
                                    snapshot_get_engine, snapshot_set_engine);
