@@ -9,29 +9,11 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <termios.h>
-#include <unistd.h>
 
+#include "say.h"
 #include "snapshot.h"
-
-/*
- * Print, and wait until the text has left the machine: what is still in a
- * buffer, of the program or of the kernel, is rewound with the rest.  (This
- * goes for terminals; what is in a pipe or a file stays in the guest.)
- */
-static void say(const char *format, ...)
-{
-    va_list ap;
-
-    va_start(ap, format);
-    vprintf(format, ap);
-    va_end(ap);
-    fflush(stdout);
-    tcdrain(STDOUT_FILENO);
-}
 
 int main(int argc, char **argv)
 {

@@ -70,6 +70,19 @@ static inline uint64_t snapshot_mmio_read64(const SnapshotBar *bar,
 }
 
 /*
+ * Write the 64-bit register at @reg (bytes, multiple of 8), as two halves.
+ */
+static inline void snapshot_mmio_write64(SnapshotBar *bar, unsigned int reg,
+                                         uint64_t value)
+{
+    /* volatile: the device must see both halves, and each of them once */
+    volatile uint32_t *half = (volatile uint32_t *)(bar + reg);
+
+    half[0] = snapshot_mmio_le32((uint32_t)value);
+    half[1] = snapshot_mmio_le32((uint32_t)(value >> 32));
+}
+
+/*
  * Issue @command (SNAPSHOT_CMD_...) and return its result: SNAPSHOT_RES_DONE,
  * or another SNAPSHOT_RES_... if the device did not carry it out.
  */
@@ -106,9 +119,61 @@ static inline uint32_t snapshot_mmio_save(SnapshotBar *bar)
 }
 
 /*
- * Restore the machine: execution goes on in the snapshot_mmio_save() that made
- * the snapshot.  Returns only if that failed, with a SNAPSHOT_RES_... other
- * than SNAPSHOT_RES_DONE; the machine then is as it was before the call.
+ * Save the machine on top of what was saved before, which is kept; without a
+ * snapshot this is snapshot_mmio_save().  Returns as that does: once after the
+ * push and again after each restore, and SNAPSHOT_RES_LIMIT if there are too
+ * many levels.
+ */
+static inline uint32_t snapshot_mmio_push(SnapshotBar *bar)
+{
+    return snapshot_mmio_command(bar, SNAPSHOT_CMD_PUSH);
+}
+
+/*
+ * Forget the topmost level and restore the one below: execution goes on in the
+ * snapshot_mmio_save() or snapshot_mmio_push() that made it.  Returns only if
+ * that failed; SNAPSHOT_RES_NONE: there is no level below.
+ */
+static inline uint32_t snapshot_mmio_pop(SnapshotBar *bar)
+{
+    return snapshot_mmio_command(bar, SNAPSHOT_CMD_POP);
+}
+
+/* How many levels there are: 0 without a snapshot, 1 after a save. */
+static inline uint32_t snapshot_mmio_levels(const SnapshotBar *bar)
+{
+    return snapshot_mmio_read32(bar, SNAPSHOT_REG_LEVELS);
+}
+
+/*
+ * Have restores leave @length bytes at the guest-physical address @start alone
+ * (both in whole pages of the host: 4096), from now on and in addition to what
+ * is excluded already.  Returns SNAPSHOT_RES_DONE, SNAPSHOT_RES_RANGE if that
+ * is not RAM, SNAPSHOT_RES_LIMIT if there are too many ranges, or another
+ * SNAPSHOT_RES_....
+ */
+static inline uint32_t snapshot_mmio_exclude(SnapshotBar *bar, uint64_t start,
+                                             uint64_t length)
+{
+    snapshot_mmio_write64(bar, SNAPSHOT_REG_START, start);
+    snapshot_mmio_write64(bar, SNAPSHOT_REG_LENGTH, length);
+    return snapshot_mmio_command(bar, SNAPSHOT_CMD_EXCLUDE);
+}
+
+/*
+ * Have restores put back all memory again.  Returns SNAPSHOT_RES_DONE or
+ * another SNAPSHOT_RES_....
+ */
+static inline uint32_t snapshot_mmio_include(SnapshotBar *bar)
+{
+    return snapshot_mmio_command(bar, SNAPSHOT_CMD_INCLUDE);
+}
+
+/*
+ * Restore the machine: execution goes on in the snapshot_mmio_save() or
+ * snapshot_mmio_push() that made the topmost level.  Returns only if that
+ * failed, with a SNAPSHOT_RES_... other than SNAPSHOT_RES_DONE; the machine
+ * then is as it was before the call.
  */
 static inline uint32_t snapshot_mmio_restore(SnapshotBar *bar)
 {
@@ -116,8 +181,8 @@ static inline uint32_t snapshot_mmio_restore(SnapshotBar *bar)
 }
 
 /*
- * Drop the snapshot and with it what keeping one costs the host.  Returns
- * SNAPSHOT_RES_DONE or another SNAPSHOT_RES_....
+ * Drop the snapshot, its levels and what is excluded, and with it what keeping
+ * one costs the host.  Returns SNAPSHOT_RES_DONE or another SNAPSHOT_RES_....
  */
 static inline uint32_t snapshot_mmio_discard(SnapshotBar *bar)
 {

@@ -60,6 +60,9 @@ typedef struct SnapshotRegs {
     uint64_t ns;            /* host time of the last restore, nanoseconds */
     uint64_t ram_bytes;     /* RAM in the snapshot */
     uint32_t rejected;      /* commands that did nothing */
+    uint32_t levels;        /* saved instants, one on another */
+    uint64_t start;         /* of the last range to exclude */
+    uint64_t length;
 } SnapshotRegs;
 
 /*
@@ -85,7 +88,7 @@ SnapshotDevice *snapshot_open_sysfs(const char *sysfs, const char *address);
 void snapshot_close(SnapshotDevice *dev);
 
 /*
- * Save the machine, replacing the snapshot if there is one.
+ * Save the machine, replacing the snapshot if there is one, with all levels.
  *
  * Returns twice or more, as setjmp() does: once after the save and again after
  * every restore.  *@restores (may be NULL) is 0 after the save and n after the
@@ -99,8 +102,66 @@ void snapshot_close(SnapshotDevice *dev);
 uint32_t snapshot_save(SnapshotDevice *dev, uint32_t *restores);
 
 /*
- * Restore the machine: execution goes on with the return of snapshot_save(),
- * even if that was called by another program.  Returns only if the device did
+ * Save the machine on top of what was saved before, which is kept: another
+ * level.  Without a snapshot the same as snapshot_save(), and it returns as
+ * that does; *@restores counts the restores of this level.  The result is
+ * SNAPSHOT_RES_LIMIT if there are too many levels (16).
+ */
+uint32_t snapshot_push(SnapshotDevice *dev, uint32_t *restores);
+
+/*
+ * Forget the topmost level and restore the one below: execution goes on with
+ * the return of the snapshot_save() or snapshot_push() that made it.  Returns
+ * only if the device did not do it, with the SNAPSHOT_RES_... that says why:
+ * SNAPSHOT_RES_NONE if there is no level below.
+ */
+uint32_t snapshot_pop(SnapshotDevice *dev);
+
+/* How many levels there are: 0 without a snapshot, 1 after a save. */
+uint32_t snapshot_levels(const SnapshotDevice *dev);
+
+/*
+ * Have restores leave memory of this process alone: a counter, a log, a
+ * coverage map.  From now on, for this snapshot and later ones, and in addition
+ * to what is excluded already; snapshot_include() and snapshot_discard() end
+ * it.  A save does save that memory.
+ *
+ * @memory, @size: whole pages (bytes, multiples of the page size) that
+ * can be written to.  They are locked, and stay so.
+ *
+ * Returns 0, or -1 and errno; some of the memory may be excluded then:
+ *   EINVAL  not whole pages, or not RAM (the memory of a device)
+ *   EPERM   not root: the kernel does not say where pages are (/proc/self/
+ *           pagemap, CAP_SYS_ADMIN)
+ *   ENOSPC  too many separate ranges: use fewer, or huge pages
+ *   EBUSY   another CPU's command is being carried out: try again
+ *   and whatever mlock(), open() and read() report
+ *
+ * What is excluded is where the pages are now.  The kernel moves locked pages
+ * rarely, to compact memory: "sysctl vm.compact_unevictable_allowed=0" keeps it
+ * from that.  After a fork(), a page belongs to whom it belongs; exclude in the
+ * process that writes, or share the memory.
+ */
+int snapshot_exclude(SnapshotDevice *dev, void *memory, size_t size);
+
+/*
+ * The same by guest-physical addresses: @length bytes at @start.  Returns
+ * SNAPSHOT_RES_DONE, SNAPSHOT_RES_RANGE if that is not whole pages of RAM,
+ * SNAPSHOT_RES_LIMIT, or another SNAPSHOT_RES_....
+ */
+uint32_t snapshot_exclude_physical(SnapshotDevice *dev, uint64_t start,
+                                   uint64_t length);
+
+/*
+ * Have restores put back all memory again.  Returns SNAPSHOT_RES_DONE or
+ * another SNAPSHOT_RES_....
+ */
+uint32_t snapshot_include(SnapshotDevice *dev);
+
+/*
+ * Restore the machine: execution goes on with the return of snapshot_save() or
+ * snapshot_push(), whichever made the topmost level, even if that was called by
+ * another program.  Returns only if the device did
  * not do it, with the SNAPSHOT_RES_... that says why.  Nothing has changed
  * then, except after SNAPSHOT_RES_DEVICE: RAM is back but a device is not, and
  * which of the two calls returns depends on what failed.
@@ -108,8 +169,9 @@ uint32_t snapshot_save(SnapshotDevice *dev, uint32_t *restores);
 uint32_t snapshot_restore(SnapshotDevice *dev);
 
 /*
- * Drop the snapshot, and with it the host memory and the page tracking that it
- * costs.  Returns SNAPSHOT_RES_DONE or another SNAPSHOT_RES_....
+ * Drop the snapshot, its levels and what is excluded, and with it the host
+ * memory and the page tracking that it costs.  Returns SNAPSHOT_RES_DONE or
+ * another SNAPSHOT_RES_....
  */
 uint32_t snapshot_discard(SnapshotDevice *dev);
 

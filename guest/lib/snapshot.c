@@ -8,14 +8,36 @@
 
 #include "device.h"
 
-uint32_t snapshot_save(SnapshotDevice *dev, uint32_t *restores)
+/* A command that returns again after each restore */
+static uint32_t save_by(SnapshotDevice *dev, uint32_t command,
+                        uint32_t *restores)
 {
-    uint32_t result = snapshot_mmio_save(dev->bar);
+    uint32_t result = snapshot_mmio_command(dev->bar, command);
 
     if (restores) {
         *restores = snapshot_mmio_restores(dev->bar);
     }
     return result;
+}
+
+uint32_t snapshot_save(SnapshotDevice *dev, uint32_t *restores)
+{
+    return save_by(dev, SNAPSHOT_CMD_SAVE, restores);
+}
+
+uint32_t snapshot_push(SnapshotDevice *dev, uint32_t *restores)
+{
+    return save_by(dev, SNAPSHOT_CMD_PUSH, restores);
+}
+
+uint32_t snapshot_pop(SnapshotDevice *dev)
+{
+    return snapshot_mmio_pop(dev->bar);
+}
+
+uint32_t snapshot_levels(const SnapshotDevice *dev)
+{
+    return snapshot_mmio_levels(dev->bar);
 }
 
 uint32_t snapshot_restore(SnapshotDevice *dev)
@@ -49,6 +71,9 @@ void snapshot_query(const SnapshotDevice *dev, SnapshotRegs *regs)
         .ns = snapshot_mmio_read64(bar, SNAPSHOT_REG_NS),
         .ram_bytes = snapshot_mmio_read64(bar, SNAPSHOT_REG_RAM_BYTES),
         .rejected = snapshot_mmio_read32(bar, SNAPSHOT_REG_REJECTED),
+        .levels = snapshot_mmio_read32(bar, SNAPSHOT_REG_LEVELS),
+        .start = snapshot_mmio_read64(bar, SNAPSHOT_REG_START),
+        .length = snapshot_mmio_read64(bar, SNAPSHOT_REG_LENGTH),
     };
 }
 
@@ -72,7 +97,7 @@ const char *snapshot_strerror(uint32_t result)
     case SNAPSHOT_RES_UNKNOWN:
         return "the device does not know the command";
     case SNAPSHOT_RES_NONE:
-        return "there is no snapshot: save first";
+        return "there is no snapshot, or no level below: save first";
     case SNAPSHOT_RES_BUSY:
         return "another command was pending: try again";
     case SNAPSHOT_RES_REFUSED:
@@ -86,6 +111,10 @@ const char *snapshot_strerror(uint32_t result)
         return "a device of the machine could not be saved or loaded";
     case SNAPSHOT_RES_VERIFY:
         return "the restored machine differs from the saved one";
+    case SNAPSHOT_RES_RANGE:
+        return "that is not whole pages of RAM";
+    case SNAPSHOT_RES_LIMIT:
+        return "there are too many levels, or excluded ranges";
     default:
         return "unknown result";
     }

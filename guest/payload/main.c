@@ -28,6 +28,8 @@ static const struct {
     { "pages", test_pages },
     { "video", test_video },
     { "code", test_code },
+    { "levels", test_levels },
+    { "exclude", test_exclude },
     { "timer", test_timer },
     { "tsc", test_tsc },
     { "tlb", test_tlb },
@@ -63,6 +65,13 @@ void skip(const char *reason)
     skipped = reason;
 }
 
+void expect(const char *what, uint32_t got, uint32_t expected)
+{
+    if (got != expected) {
+        fail("%s is 0x%x, expected 0x%x", what, got, expected);
+    }
+}
+
 uint32_t saved(void)
 {
     uint32_t result = snapshot_mmio_read32(bar, SNAPSHOT_REG_RESULT);
@@ -77,6 +86,12 @@ uint32_t saved(void)
 uint32_t save(void)
 {
     snapshot_mmio_save(bar);
+    return saved();
+}
+
+uint32_t push(void)
+{
+    snapshot_mmio_push(bar);
     return saved();
 }
 

@@ -178,18 +178,26 @@ void skip(const char *reason);
  */
 uint32_t save(void);
 
+/* The same with a level on top of the saved ones; counts its restores */
+uint32_t push(void);
+
 /* The same for callers that stored the command themselves: check the result */
 uint32_t saved(void);
 
 /* Restore the machine if fewer than @limit were done, else return. */
 void restore_until(uint32_t done, uint32_t limit);
 
-/* tests.c, tests-cpu.c, tests-smp.c: one function a test */
+/* Report that @what is wrong, unless @got is @expected. */
+void expect(const char *what, uint32_t got, uint32_t expected);
+
+/* tests.c, tests-cpu.c, tests-level.c, tests-smp.c: one function a test */
 void test_errors(void);
 void test_counter(void);
 void test_pages(void);
 void test_video(void);
 void test_code(void);
+void test_levels(void);
+void test_exclude(void);
 void test_timer(void);
 void test_tsc(void);
 void test_tlb(void);

@@ -13,13 +13,6 @@
 #define VIDEO_TEXT      0xb8000
 #define VIDEO_WORDS     (80 * 25 * 2 / sizeof(uint32_t))
 
-static void expect(const char *what, uint32_t got, uint32_t expected)
-{
-    if (got != expected) {
-        fail("%s is 0x%x, expected 0x%x", what, got, expected);
-    }
-}
-
 static uint32_t status(void)
 {
     return snapshot_mmio_read32(bar, SNAPSHOT_REG_STATUS);

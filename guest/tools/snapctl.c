@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,11 +23,18 @@ enum {
 };
 
 static const char usage[] =
-    "usage: snapctl [--device ADDRESS] COMMAND\n"
+    "usage: snapctl [--device ADDRESS] COMMAND [ARGUMENTS]\n"
     "\n"
     "  save      save the machine: memory, CPUs, devices, clocks\n"
-    "  restore   bring the machine back into the 'snapctl save' that saved it\n"
-    "  discard   drop the snapshot\n"
+    "  restore   bring the machine back into the 'snapctl save' or 'push' that\n"
+    "            saved it last\n"
+    "  push      save on top of what was saved before, which is kept\n"
+    "  pop       drop what was saved last, and restore what was saved before\n"
+    "  discard   drop all that was saved, and what is excluded\n"
+    "  exclude START LENGTH\n"
+    "            leave this guest-physical memory alone in restores; bytes, as\n"
+    "            in C (0x...)\n"
+    "  include   put back all memory again\n"
     "  status    show the registers of the device\n"
     "  info      show where the device is and what it says of itself\n"
     "\n"
@@ -35,11 +43,12 @@ static const char usage[] =
     "  -h, --help             show this text\n"
     "\n"
     "Exit codes:\n"
-    "  0    done; for 'save': saved\n"
+    "  0    done; for 'save' and 'push': saved\n"
     "  1    the device did not do it; standard error says why\n"
     "  2    wrong usage\n"
     "  3    no device that can be used; standard error says why\n"
-    "  10   'save' only: back from a restore, the number of which is printed\n";
+    "  10   'save' and 'push': back from a restore, the number of which is\n"
+    "       printed\n";
 
 static int report(uint32_t result)
 {
@@ -51,11 +60,9 @@ static int report(uint32_t result)
     return EXIT_REFUSED;
 }
 
-static int do_save(SnapshotDevice *dev)
+/* What came back from a save or a push */
+static int report_saved(uint32_t result, uint32_t restores)
 {
-    uint32_t restores;
-    uint32_t result = snapshot_save(dev, &restores);
-
     if (result != SNAPSHOT_RES_DONE) {
         return report(result);
     }
@@ -67,14 +74,26 @@ static int do_save(SnapshotDevice *dev)
     return EXIT_DONE;
 }
 
-static int do_restore(SnapshotDevice *dev)
+/* A number as in C, all of @text */
+static bool parse_number(const char *text, uint64_t *number)
 {
-    return report(snapshot_restore(dev));
+    int64_t value;
+    int end;
+
+    if (sscanf(text, "%" SCNi64 "%n", &value, &end) != 1 || text[end] ||
+        value < 0) {
+        return false;
+    }
+    *number = value;
+    return true;
 }
 
-static int do_discard(SnapshotDevice *dev)
+/* The memory that "exclude" is about */
+static uint64_t start, length;
+
+static uint32_t exclude(SnapshotDevice *dev)
 {
-    return report(snapshot_discard(dev));
+    return snapshot_exclude_physical(dev, start, length);
 }
 
 static const char *yes_no(uint32_t flag)
@@ -82,7 +101,7 @@ static const char *yes_no(uint32_t flag)
     return flag ? "yes" : "no";
 }
 
-static int do_status(SnapshotDevice *dev)
+static void show_status(const SnapshotDevice *dev)
 {
     SnapshotRegs regs;
 
@@ -96,14 +115,14 @@ static int do_status(SnapshotDevice *dev)
     printf("restores: %" PRIu32 "\n", regs.restores);
     printf("verify-failures: %" PRIu32 "\n", regs.verify);
     printf("rejected-commands: %" PRIu32 "\n", regs.rejected);
+    printf("levels: %" PRIu32 "\n", regs.levels);
     printf("pages-last: %" PRIu64 "\n", regs.pages);
     printf("pages-total: %" PRIu64 "\n", regs.pages_sum);
     printf("ns-last: %" PRIu64 "\n", regs.ns);
     printf("ram-bytes: %" PRIu64 "\n", regs.ram_bytes);
-    return EXIT_DONE;
 }
 
-static int do_info(SnapshotDevice *dev)
+static void show_info(const SnapshotDevice *dev)
 {
     const SnapshotPci *pci = snapshot_pci(dev);
 
@@ -116,40 +135,68 @@ static int do_info(SnapshotDevice *dev)
     printf("bar0-address: %08" PRIx64 "\n", pci->bar_address);
     printf("bar0-size: %" PRIu64 "\n", pci->bar_size);
     printf("abi-version: %d\n", SNAPSHOT_ABI_VERSION);
-    return EXIT_DONE;
 }
 
-static const struct {
+/* What a command does: one of the three */
+typedef struct Command {
     const char *name;
-    int (*run)(SnapshotDevice *dev);
-} commands[] = {
-    { "save", do_save },
-    { "restore", do_restore },
-    { "discard", do_discard },
-    { "status", do_status },
-    { "info", do_info },
+    uint32_t (*save)(SnapshotDevice *dev, uint32_t *restores);
+    uint32_t (*carry_out)(SnapshotDevice *dev);
+    void (*show)(const SnapshotDevice *dev);
+} Command;
+
+static const Command commands[] = {
+    { "save", .save = snapshot_save },
+    { "restore", .carry_out = snapshot_restore },
+    { "push", .save = snapshot_push },
+    { "pop", .carry_out = snapshot_pop },
+    { "discard", .carry_out = snapshot_discard },
+    { "exclude", .carry_out = exclude },
+    { "include", .carry_out = snapshot_include },
+    { "status", .show = show_status },
+    { "info", .show = show_info },
 };
 
-static int run(const char *name, const char *address)
+/* NULL: there is no such command */
+static const Command *find_command(const char *name)
 {
-    SnapshotDevice *dev;
-    size_t i = 0;
-    int ret;
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (!strcmp(commands[i].name, name)) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
 
-    while (i < sizeof(commands) / sizeof(commands[0]) &&
-           strcmp(commands[i].name, name)) {
-        i++;
+/* Returns false if @args are not those of @command. */
+static bool parse_arguments(const Command *command, int count, char **args)
+{
+    if (command->carry_out != exclude) {
+        return count == 0;
     }
-    if (i == sizeof(commands) / sizeof(commands[0])) {
-        fprintf(stderr, "snapctl: unknown command '%s'\n%s", name, usage);
-        return EXIT_USAGE;
-    }
-    dev = snapshot_open(address);
+    return count == 2 && parse_number(args[0], &start) &&
+           parse_number(args[1], &length);
+}
+
+static int run(const Command *command, const char *address)
+{
+    SnapshotDevice *dev = snapshot_open(address);
+    int ret = EXIT_DONE;
+
     if (!dev) {
         fprintf(stderr, "snapctl: %s\n", snapshot_open_strerror(errno));
         return EXIT_NO_DEVICE;
     }
-    ret = commands[i].run(dev);
+    if (command->save) {
+        uint32_t restores;
+        uint32_t result = command->save(dev, &restores);
+
+        ret = report_saved(result, restores);
+    } else if (command->carry_out) {
+        ret = report(command->carry_out(dev));
+    } else {
+        command->show(dev);
+    }
     snapshot_close(dev);
     return ret;
 }
@@ -162,6 +209,7 @@ int main(int argc, char **argv)
         { }
     };
     const char *address = NULL;
+    const Command *command;
     int c;
 
     while ((c = getopt_long(argc, argv, "d:h", options, NULL)) != -1) {
@@ -177,9 +225,14 @@ int main(int argc, char **argv)
             return EXIT_USAGE;
         }
     }
-    if (optind != argc - 1) {
+    command = optind < argc ? find_command(argv[optind]) : NULL;
+    if (optind < argc && !command) {
+        fprintf(stderr, "snapctl: unknown command '%s'\n", argv[optind]);
+    }
+    if (!command ||
+        !parse_arguments(command, argc - optind - 1, argv + optind + 1)) {
         fputs(usage, stderr);
         return EXIT_USAGE;
     }
-    return run(argv[optind], address);
+    return run(command, address);
 }

@@ -231,7 +231,9 @@ static void test_registers(void)
            regs.pages == (124 | 128ull << 32) &&
            regs.pages_sum == (132 | 136ull << 32) &&
            regs.ns == (140 | 144ull << 32) &&
-           regs.ram_bytes == (148 | 152ull << 32) && regs.rejected == 156,
+           regs.ram_bytes == (148 | 152ull << 32) && regs.rejected == 156 &&
+           regs.levels == 160 && regs.start == (164 | 168ull << 32) &&
+           regs.length == (172 | 176ull << 32),
            "registers are read from where they are");
 
     command = snapshot_save(dev, &restores);
@@ -240,6 +242,40 @@ static void test_registers(void)
            "save without asking for the restores");
     result(snapshot_restore(dev) == SNAPSHOT_CMD_RESTORE, "restore");
     result(snapshot_discard(dev) == SNAPSHOT_CMD_DISCARD, "discard");
+    restores = 0;
+    command = snapshot_push(dev, &restores);
+    result(command == SNAPSHOT_CMD_PUSH && restores == 108, "push");
+    result(snapshot_pop(dev) == SNAPSHOT_CMD_POP, "pop");
+    result(snapshot_levels(dev) == 160, "levels");
+    result(snapshot_include(dev) == SNAPSHOT_CMD_INCLUDE, "include");
+    snapshot_close(dev);
+}
+
+static void test_exclude(void)
+{
+    static _Alignas(4096) unsigned char memory[2 * 4096];
+    const uint64_t start = 0x123456789000, length = 0xabcdef000;
+    SnapshotDevice *dev;
+    SnapshotRegs regs;
+    int ret;
+
+    empty_machine();
+    add_device(ADDRESS, "0xf987\n");
+    dev = snapshot_open_sysfs(root, NULL);
+    if (!dev) {
+        die("device");
+    }
+    ret = snapshot_exclude_physical(dev, start, length);
+    snapshot_query(dev, &regs);
+    result(ret == SNAPSHOT_CMD_EXCLUDE && regs.start == start &&
+           regs.length == length, "physical memory is excluded");
+    errno = 0;
+    result(snapshot_exclude(dev, memory, 0) == -1 && errno == EINVAL,
+           "no memory at all is an error");
+    result(snapshot_exclude(dev, memory + 1, 4096) == -1 && errno == EINVAL,
+           "so is memory that begins within a page");
+    result(snapshot_exclude(dev, memory, 4097) == -1 && errno == EINVAL,
+           "and memory that ends within a page");
     snapshot_close(dev);
 }
 
@@ -247,13 +283,13 @@ static void test_texts(void)
 {
     bool distinct = true;
 
-    for (uint32_t i = 0; i <= SNAPSHOT_RES_VERIFY; i++) {
+    for (uint32_t i = 0; i <= SNAPSHOT_RES_LIMIT; i++) {
         for (uint32_t j = 0; j < i; j++) {
             distinct &= strcmp(snapshot_strerror(i), snapshot_strerror(j)) != 0;
         }
     }
     result(distinct, "each result has a text of its own");
-    result(!strcmp(snapshot_strerror(SNAPSHOT_RES_VERIFY + 1),
+    result(!strcmp(snapshot_strerror(SNAPSHOT_RES_LIMIT + 1),
                    "unknown result"), "so have results yet unknown");
     result(!strcmp(snapshot_open_strerror(ENOMEM), strerror(ENOMEM)) &&
            strstr(snapshot_open_strerror(ENODEV), "-device snapshot"),
@@ -269,6 +305,7 @@ int main(void)
     test_finding();
     test_state();
     test_registers();
+    test_exclude();
     test_texts();
     remove_tree();
     printf("1..%u\n", count);

@@ -95,6 +95,53 @@ def check_rewind(vm):
           lines + ["done: 3 restores"])
 
 
+def check_levels(vm):
+    """Two states on top of the first, three inputs from each."""
+    lines = []
+    for state in range(2):
+        lines.append(f"A: state {state}")
+        lines += [f"  B: value {state}, input {i}" for i in range(3)]
+    equal("output", vm.must("levels 2 3 >/dev/console").splitlines(),
+          lines + ["A: state 2", "done: levels 1"])
+
+
+def check_keep(vm):
+    """A log in memory that is excluded has an entry for each run."""
+    equal("output", vm.must("keep 20").splitlines(),
+          ["21 entries: " + " ".join(str(i) for i in range(21)),
+           "without the log: 1"])
+
+
+def check_push(vm):
+    """save, push, restore, pop, exclude and include from the shell."""
+    save = vm.submit("snapctl save")
+    equal("save", vm.result(save), (0, "saved\n"))
+    vm.must("echo 1 >/tmp/state")
+    push = vm.submit("snapctl push; code=$?; cat /tmp/state; "
+                     "[ -e /tmp/later ] && echo later; "
+                     "exit_code() { return $1; }; exit_code $code")
+    equal("push", vm.result(push), (0, "saved\n1\n"))
+    vm.must("echo 2 >/tmp/later")
+    vm.submit("snapctl restore")
+    equal("push after a restore", vm.result(push), (10, "restored 1\n1\n"))
+    equal("levels", fields(vm.must("snapctl status"))["levels"], "2")
+    vm.submit("snapctl pop")
+    equal("save after a pop", vm.result(save), (10, "restored 1\n"))
+    equal("files", vm.run("ls /tmp/state")[0], 1)
+    for command, expected, text in (
+            ("snapctl pop", 1, "no level below"),
+            ("snapctl exclude 0x100000 0x2000", 0, ""),
+            ("snapctl exclude 0x100000 0x2001", 1, "not whole pages"),
+            ("snapctl exclude 0xfee00000 4096", 1, "not whole pages of RAM"),
+            ("snapctl exclude 0x100000", 2, "usage"),
+            ("snapctl exclude 1x 4096", 2, "usage"),
+            ("snapctl include", 0, ""), ("snapctl discard", 0, "")):
+        code, output = vm.run(command)
+        equal(f"exit code of {command}", code, expected)
+        if text not in output:
+            raise AssertionError(f"{command}: {output}")
+
+
 def check_dirty(vm, rounds):
     """Memory of all kinds, DMA, a kernel module, the time, registers."""
     output = vm.must(f"dirty {rounds}", timeout=LONG_TIMEOUT)
@@ -228,6 +275,9 @@ def run_checks(tap, vm, args):
         vm.qmp("qom-set", path=DEVICE, property="engine", value=engine)
         check(f"{engine}: snapctl in the shell", check_shell, engine)
         check(f"{engine}: rewind example", check_rewind)
+        check(f"{engine}: levels from the shell", check_push)
+        check(f"{engine}: levels example", check_levels)
+        check(f"{engine}: log that is kept", check_keep)
         check(f"{engine}: state of all kinds", check_dirty, 3 if large else 10)
         check(f"{engine}: serial trigger", check_serial, "/dev/ttyS1")
         check(f"{engine}: QMP", check_qmp, engine, args.memory << 20)
