@@ -67,6 +67,7 @@ typedef struct SnapshotCounters {
     uint64_t verify_failures;
     uint64_t pages_last;
     uint64_t pages_total;
+    uint64_t words_last;            /* of bitmaps, searched for those pages */
     uint64_t ram_bytes;
     int64_t restore_ns;             /* the last restore, stop to resume */
     uint64_t returns;               /* to a saved instant, ever */

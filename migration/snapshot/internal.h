@@ -253,6 +253,15 @@ const SnapshotTracker *snapshot_tracker(void);
 uint64_t snapshot_track_collect(SnapshotRam *ram, SnapshotWrittenFunc *fn,
                                 void *opaque);
 
+/* Forget all writes so far, of memory that was plugged meanwhile as well. */
+void snapshot_track_forget(SnapshotRam *ram);
+
+/*
+ * How many words of bitmaps the last collection looked at: what it cost, apart
+ * from the pages that it found.
+ */
+uint64_t snapshot_track_words(void);
+
 /*
  * A machine reset writes ROM contents anew, past the dirty bitmap: take all
  * pages of such blocks for written.

@@ -164,7 +164,7 @@ static SnapshotResult save_with(SnapshotRam **ram, SnapshotRam *old,
         return res;
     }
     snapshot_ram_free(old);
-    snapshot_track_collect(new, NULL, NULL);
+    snapshot_track_forget(new);
     *ram = new;
     return SNAPSHOT_RESULT_DONE;
 }

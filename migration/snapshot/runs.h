@@ -1,5 +1,5 @@
 /*
- * Taking runs of set bits out of a dirty bitmap.
+ * Runs of set bits in a word of a dirty bitmap.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,28 +8,58 @@
 
 #include "qemu/bitmap.h"
 
-/**
- * snapshot_take_run: find and clear the first run of set bits
- * @map: the bitmap; may be changed by other threads meanwhile
- * @end: look at bits below this one
- * @at: look from this bit on; set to the first bit of the run
- *
- * Returns the length of the run in bits, 0 if no bit is set; then @at is @end.
- */
-static inline unsigned long snapshot_take_run(unsigned long *map,
-                                              unsigned long end,
-                                              unsigned long *at)
-{
-    unsigned long len;
+/* Neighbouring pages: [from, to) */
+typedef struct SnapshotRun {
+    unsigned long from, to;
+} SnapshotRun;
 
-    *at = find_next_bit(map, end, *at);
-    if (*at >= end) {
-        *at = end;
+/**
+ * snapshot_take_word: take the bits [@from, @to) out of a word of a bitmap
+ * @word: the word; may be changed by other threads meanwhile
+ *
+ * @from < @to <= BITS_PER_LONG.  Returns the bits that were set, in their
+ * places.
+ */
+static inline unsigned long snapshot_take_word(unsigned long *word,
+                                               unsigned int from,
+                                               unsigned int to)
+{
+    unsigned long mask = BITMAP_FIRST_WORD_MASK(from) &
+                         BITMAP_LAST_WORD_MASK(to);
+
+    if (!(qatomic_read(word) & mask)) {
         return 0;
     }
-    len = find_next_zero_bit(map, end, *at) - *at;
-    bitmap_test_and_clear_atomic(map, *at, len);
-    return len;
+    return qatomic_fetch_and(word, ~mask) & mask;
+}
+
+/**
+ * snapshot_take_run: take the first run of set bits out of @bits
+ * @bits: not 0
+ */
+static inline SnapshotRun snapshot_take_run(unsigned long *bits)
+{
+    unsigned int from = ctzl(*bits);
+    unsigned long above = ~(*bits >> from);
+    /* All of @bits are set: a shift by its width would be undefined. */
+    unsigned int to = above ? from + ctzl(above) : BITS_PER_LONG;
+
+    *bits &= to < BITS_PER_LONG ? ~0ul << to : 0;
+    return (SnapshotRun) { from, to };
+}
+
+/**
+ * snapshot_join_runs: let @run grow by @next, if that goes on where it ends
+ *
+ * Returns whether it did.
+ */
+static inline bool snapshot_join_runs(SnapshotRun *run, SnapshotRun next)
+{
+    if (run->to != next.from) {
+        return false;
+    }
+    run->to = next.to;
+    return true;
 }
 
 #endif

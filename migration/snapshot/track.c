@@ -11,6 +11,7 @@
 #include "qemu/osdep.h"
 #include "qemu/rcu.h"
 #include "qapi/error.h"
+#include "migration/snapshot-dirty.h"
 #include "compat-ram.h"
 #include "internal.h"
 #include "runs.h"
@@ -25,9 +26,25 @@ static const SnapshotTracker *const trackers[] = {
 
 static const SnapshotTracker *current;
 
+/* Words of bitmaps that the last snapshot_track_collect() looked at */
+static uint64_t words_looked_at;
+
 const SnapshotTracker *snapshot_tracker(void)
 {
     return current;
+}
+
+/* The number of pages there are, holes between blocks included */
+static unsigned long count_pages(void)
+{
+    ram_addr_t end = 0;
+    RAMBlock *rb;
+
+    RCU_READ_LOCK_GUARD();
+    RAMBLOCK_FOREACH(rb) {
+        end = MAX(end, rb->offset + rb->max_length);
+    }
+    return DIV_ROUND_UP(end, 1ul << qemu_target_page_bits());
 }
 
 const SnapshotTracker *snapshot_track_start(Error **errp)
@@ -41,6 +58,7 @@ const SnapshotTracker *snapshot_track_start(Error **errp)
                 return NULL;
             }
             current = trackers[i];
+            snapshot_dirty_start(count_pages());
             trace_snapshot_track_start(current->name);
             return current;
         }
@@ -55,6 +73,7 @@ void snapshot_track_stop(void)
     if (current) {
         trace_snapshot_track_stop(current->name);
         memory_global_dirty_log_stop(GLOBAL_DIRTY_MIGRATION);
+        snapshot_dirty_stop();
         current = NULL;
     }
 }
@@ -63,18 +82,24 @@ typedef struct Collect {
     SnapshotBlock *block;
     SnapshotWrittenFunc *fn;
     void *opaque;
+    SnapshotRun run;        /* of @block, found but not handed out; or empty */
     uint64_t pages;
+    uint64_t words;
 } Collect;
 
-/* Pages [@from, @to) of ram_addr were written. */
-static void written(Collect *c, unsigned long from, unsigned long to)
+/* The run that was found is complete: no page follows it. */
+static void hand_out_run(Collect *c)
 {
     SnapshotBlock *b = c->block;
     unsigned int bits = qemu_target_page_bits();
     size_t host_page = qemu_real_host_page_size();
-    size_t offset = ((ram_addr_t)from << bits) - b->offset;
-    size_t end = ((ram_addr_t)to << bits) - b->offset;
+    size_t offset, end;
 
+    if (c->run.from == c->run.to) {
+        return;
+    }
+    offset = ((ram_addr_t)c->run.from << bits) - b->offset;
+    end = ((ram_addr_t)c->run.to << bits) - b->offset;
     offset = ROUND_DOWN(offset, host_page);
     end = MIN(ROUND_UP(end, host_page), b->size);
     c->pages += (end - offset) / host_page;
@@ -86,15 +111,18 @@ static void written(Collect *c, unsigned long from, unsigned long to)
     }
 }
 
-/* Bits [@at, @end) of @map stand for pages from @page on. */
-static void collect_bits(Collect *c, unsigned long *map, unsigned long at,
-                         unsigned long end, unsigned long page)
+/* Pages were written for which @bits, from page @base on, stand. */
+static void add_bits(Collect *c, unsigned long base, unsigned long bits)
 {
-    unsigned long base = page - at, len;
+    while (bits) {
+        SnapshotRun run = snapshot_take_run(&bits);
 
-    while ((len = snapshot_take_run(map, end, &at))) {
-        written(c, base + at, base + at + len);
-        at += len;
+        run.from += base;
+        run.to += base;
+        if (!snapshot_join_runs(&c->run, run)) {
+            hand_out_run(c);
+            c->run = run;
+        }
     }
 }
 
@@ -132,20 +160,31 @@ bool snapshot_any_clean(unsigned int client, ram_addr_t start, size_t len)
     return false;
 }
 
+/*
+ * A block begins at a word of the bitmap, but may end inside of one.  Runs
+ * are joined across words.
+ */
 static void collect_block(Collect *c)
 {
     unsigned int bits = qemu_target_page_bits();
     unsigned long page = c->block->offset >> bits;
     unsigned long end = page + DIV_ROUND_UP(c->block->used, 1ul << bits);
-    unsigned long at, num;
+    unsigned long last = BITS_TO_LONGS(end), word = BIT_WORD(page);
 
     RCU_READ_LOCK_GUARD();
-    for (; page < end; page += num) {
-        unsigned long *map = bitmap_piece(DIRTY_MEMORY_MIGRATION, page, end,
+    c->run = (SnapshotRun) { 0 };
+    while ((word = snapshot_dirty_take(word, last, &c->words)) < last) {
+        unsigned long base = word * BITS_PER_LONG;
+        unsigned long from = MAX(page, base), at, num;
+        unsigned long *map = bitmap_piece(DIRTY_MEMORY_MIGRATION, from, end,
                                           &at, &num);
 
-        collect_bits(c, map, at, at + num, page);
+        add_bits(c, base, snapshot_take_word(map + BIT_WORD(at), from - base,
+                                             MIN(end - base, BITS_PER_LONG)));
+        c->words++;
+        word++;
     }
+    hand_out_run(c);
 }
 
 uint64_t snapshot_track_collect(SnapshotRam *ram, SnapshotWrittenFunc *fn,
@@ -160,7 +199,19 @@ uint64_t snapshot_track_collect(SnapshotRam *ram, SnapshotWrittenFunc *fn,
         c.block = &g_array_index(ram->blocks, SnapshotBlock, i);
         collect_block(&c);
     }
+    words_looked_at = c.words;
     return c.pages;
+}
+
+void snapshot_track_forget(SnapshotRam *ram)
+{
+    snapshot_dirty_mark_all();
+    snapshot_track_collect(ram, NULL, NULL);
+}
+
+uint64_t snapshot_track_words(void)
+{
+    return words_looked_at;
 }
 
 void snapshot_track_rom_reset(SnapshotRam *ram)

@@ -1,5 +1,5 @@
 /*
- * Unit test: runs of set bits in a dirty bitmap, against a bit by bit oracle.
+ * Unit test: runs of set bits in a word, against a bit by bit oracle.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -7,94 +7,99 @@
 #include "qemu/bitops.h"
 #include "migration/snapshot/runs.h"
 
-#define BITS (5 * BITS_PER_LONG + 7)
+static const unsigned long words[] = {
+    0, 1, 2, ~0ul, ~0ul << 1, ~0ul >> 1, 1ul << (BITS_PER_LONG - 1),
+    0x00ff00ff, 0x5555, 1ul << (BITS_PER_LONG - 1) | 1,
+};
 
-/* Take all runs of [from, end) and compare with what was set. */
-static void check(const unsigned long *before, unsigned long from,
-                  unsigned long end)
+static bool is_set(unsigned long word, unsigned int bit)
 {
-    g_autofree unsigned long *map = bitmap_new(BITS);
-    unsigned long next = from;      /* no bit below this is still to come */
-    unsigned long at = from, len;
+    return word >> bit & 1;
+}
 
-    bitmap_copy(map, before, BITS);
-    while ((len = snapshot_take_run(map, end, &at))) {
-        g_assert_cmpuint(at, >=, next);
-        for (; next < at; next++) {
-            g_assert_false(test_bit(next, before));
-        }
-        g_assert_cmpuint(at + len, <=, end);
-        for (; next < at + len; next++) {
-            g_assert_true(test_bit(next, before));
-        }
-        /* A run is as long as can be. */
-        g_assert_true(next == end || !test_bit(next, before));
-        at += len;
-    }
-    g_assert_cmpuint(at, ==, end);
-    for (unsigned long i = 0; i < BITS; i++) {
-        bool inside = i >= from && i < end;
+/* Only bits in the range are taken, and all of them. */
+static void check_take(unsigned long before, unsigned int from,
+                       unsigned int to)
+{
+    unsigned long word = before;
+    unsigned long taken = snapshot_take_word(&word, from, to);
 
-        g_assert_true(test_bit(i, map) == (!inside && test_bit(i, before)));
+    for (unsigned int i = 0; i < BITS_PER_LONG; i++) {
+        bool inside = i >= from && i < to;
+
+        g_assert_true(is_set(taken, i) == (inside && is_set(before, i)));
+        g_assert_true(is_set(word, i) == (!inside && is_set(before, i)));
     }
 }
 
-static void test_none(void)
+static void test_take(void)
 {
-    g_autofree unsigned long *map = bitmap_new(BITS);
-
-    check(map, 0, BITS);
-    check(map, 3, 3);
-}
-
-static void test_all(void)
-{
-    g_autofree unsigned long *map = bitmap_new(BITS);
-    unsigned long at = 0;
-
-    bitmap_set(map, 0, BITS);
-    check(map, 0, BITS);
-    check(map, 1, BITS_PER_LONG);
-    g_assert_cmpuint(snapshot_take_run(map, BITS, &at), ==, BITS);
-    g_assert_cmpuint(at, ==, 0);
-}
-
-static void test_edges(void)
-{
-    g_autofree unsigned long *map = bitmap_new(BITS);
-
-    set_bit(0, map);
-    set_bit(BITS_PER_LONG - 1, map);
-    set_bit(BITS_PER_LONG, map);
-    set_bit(BITS - 1, map);
-    for (unsigned long from = 0; from <= BITS; from++) {
-        check(map, from, BITS);
-        check(map, 0, from);
-    }
-}
-
-static void test_random(void)
-{
-    for (int round = 0; round < 2000; round++) {
-        g_autofree unsigned long *map = bitmap_new(BITS);
-        int density = g_test_rand_int_range(1, 8);
-        unsigned long from = g_test_rand_int_range(0, BITS);
-
-        for (unsigned long i = 0; i < BITS; i++) {
-            if (g_test_rand_int_range(0, 8) < density) {
-                set_bit(i, map);
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        for (unsigned int from = 0; from < BITS_PER_LONG; from++) {
+            for (unsigned int to = from + 1; to <= BITS_PER_LONG; to++) {
+                check_take(words[i], from, to);
             }
         }
-        check(map, from, g_test_rand_int_range(from, BITS + 1));
     }
+}
+
+/* The runs come in order, as long as can be, and have all bits. */
+static void check_runs(unsigned long word)
+{
+    unsigned long left = word, seen = 0;
+    unsigned int next = 0;
+
+    while (left) {
+        SnapshotRun run = snapshot_take_run(&left);
+
+        g_assert_cmpuint(run.from, <, run.to);
+        g_assert_cmpuint(run.to, <=, BITS_PER_LONG);
+        g_assert_cmpuint(run.from, >=, next);
+        g_assert_false(run.from && is_set(word, run.from - 1));
+        for (next = run.from; next < run.to; next++) {
+            seen |= 1ul << next;
+        }
+        g_assert_false(next < BITS_PER_LONG && is_set(word, next));
+    }
+    g_assert_cmphex(seen, ==, word);
+}
+
+static void test_runs(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        check_runs(words[i]);
+    }
+    for (int round = 0; round < 20000; round++) {
+        unsigned long word = 0;
+        int density = g_test_rand_int_range(1, 8);
+
+        for (unsigned int i = 0; i < BITS_PER_LONG; i++) {
+            if (g_test_rand_int_range(0, 8) < density) {
+                word |= 1ul << i;
+            }
+        }
+        check_runs(word);
+    }
+}
+
+static void test_join(void)
+{
+    SnapshotRun run = { 3, BITS_PER_LONG };
+
+    g_assert_false(snapshot_join_runs(&run, (SnapshotRun) {
+        BITS_PER_LONG + 1, BITS_PER_LONG + 2 }));
+    g_assert_cmpuint(run.to, ==, BITS_PER_LONG);
+    g_assert_true(snapshot_join_runs(&run, (SnapshotRun) {
+        BITS_PER_LONG, BITS_PER_LONG + 5 }));
+    g_assert_cmpuint(run.from, ==, 3);
+    g_assert_cmpuint(run.to, ==, BITS_PER_LONG + 5);
 }
 
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/snapshot/runs/none", test_none);
-    g_test_add_func("/snapshot/runs/all", test_all);
-    g_test_add_func("/snapshot/runs/edges", test_edges);
-    g_test_add_func("/snapshot/runs/random", test_random);
+    g_test_add_func("/snapshot/runs/take", test_take);
+    g_test_add_func("/snapshot/runs/runs", test_runs);
+    g_test_add_func("/snapshot/runs/join", test_join);
     return g_test_run();
 }
