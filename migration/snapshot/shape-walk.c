@@ -20,7 +20,7 @@
 /* Deeper nesting than this means a description that refers to itself. */
 #define MAX_DEPTH 16
 
-/* Zeros of this length are recognised without a copy to compare with. */
+/* Zeros at the end of large memory need no copy, in pieces of this length. */
 #define ZEROS 512
 
 struct SnapshotWalk {
@@ -80,8 +80,8 @@ static bool continues(const SnapshotWalk *w, const SnapshotStep *last,
            last->memory.copy + last->memory.len == w->shape->copies->len;
 }
 
-static void add_memory(SnapshotWalk *w, SnapshotStepKind kind, void *at,
-                       size_t len)
+static void add_copy(SnapshotWalk *w, SnapshotStepKind kind, void *at,
+                     size_t len)
 {
     SnapshotStep step = {
         .kind = w->guarded ? SNAPSHOT_STEP_GUARD : kind,
@@ -91,20 +91,34 @@ static void add_memory(SnapshotWalk *w, SnapshotStepKind kind, void *at,
     SnapshotStep *last = w->steps->len
         ? &g_array_index(w->steps, SnapshotStep, w->steps->len - 1) : NULL;
 
-    if (!len) {
-        return;
-    }
-    if (len >= ZEROS && buffer_is_zero(at, len)) {
-        step.memory.copy = SNAPSHOT_STEP_ZEROS;
-        g_array_append_val(w->steps, step);
-        return;
-    }
     if (last && kind != SNAPSHOT_STEP_TIMER && continues(w, last, &step)) {
         last->memory.len += len;
     } else {
         g_array_append_val(w->steps, step);
     }
     g_byte_array_append(w->shape->copies, at, len);
+}
+
+static void add_memory(SnapshotWalk *w, SnapshotStepKind kind, void *at,
+                       size_t len)
+{
+    SnapshotStep step = {
+        .kind = w->guarded ? SNAPSHOT_STEP_GUARD : kind,
+        .memory = { .copy = SNAPSHOT_STEP_ZEROS },
+    };
+    size_t used = len;
+
+    while (used >= ZEROS && buffer_is_zero(at + used - ZEROS, ZEROS)) {
+        used -= ZEROS;
+    }
+    if (used) {
+        add_copy(w, kind, at, used);
+    }
+    if (used < len) {
+        step.opaque = at + used;
+        step.memory.len = len - used;
+        g_array_append_val(w->steps, step);
+    }
 }
 
 void snapshot_walk_memory(SnapshotWalk *w, void *at, size_t len)

@@ -19,6 +19,11 @@ bool snapshot_shape_complete(const SnapshotShape *shape)
     return shape->complete;
 }
 
+size_t snapshot_shape_steps(const SnapshotShape *shape)
+{
+    return shape->steps->len;
+}
+
 bool snapshot_shape_loadable(const SnapshotShape *shape)
 {
     return shape->complete && shape->loadable;

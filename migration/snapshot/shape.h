@@ -39,6 +39,11 @@ SnapshotShape *snapshot_shape_new(const VMStateDescription *vmsd, void *opaque);
 bool snapshot_shape_complete(const SnapshotShape *shape);
 
 /**
+ * snapshot_shape_steps: how many steps it takes to compare, for statistics
+ */
+size_t snapshot_shape_steps(const SnapshotShape *shape);
+
+/**
  * snapshot_shape_loadable: may snapshot_shape_load() be used?
  *
  * It may if the shape is complete and no field is read by code of its own.
