@@ -279,6 +279,54 @@ static void test_random(const void *engine)
     snap_end(s);
 }
 
+/* Values that a guest may write to find out what breaks */
+static uint64_t hostile(GRand *rand)
+{
+    uint64_t value = 1ull << g_rand_int_range(rand, 0, 64);
+
+    switch (g_rand_int_range(rand, 0, 5)) {
+    case 0:
+        return value;
+    case 1:
+        return value - PAGE;
+    case 2:
+        return -value;
+    case 3:
+        return (uint64_t)g_rand_int(rand) << 32 | g_rand_int(rand);
+    default:
+        return g_rand_int_range(rand, 0, 64 * MiB / PAGE) * PAGE;
+    }
+}
+
+/* Any ranges at all: what is RAM is excluded, and all else is refused. */
+static void test_hostile(const void *engine)
+{
+    Snap *s = start(engine);
+    GRand *rand = g_rand_new_with_seed(3);
+    unsigned int done = 0;
+
+    for (int n = 0; n < 3000; n++) {
+        uint64_t at = hostile(rand), length = hostile(rand);
+        uint32_t result = exclude(s, at, length);
+
+        if (result == SNAPSHOT_RES_DONE) {
+            g_assert_cmpint(at % PAGE + length % PAGE, ==, 0);
+            g_assert_cmpint(length, !=, 0);
+            g_assert_cmpint(length, <=, 64 * MiB);
+            done++;
+        } else {
+            g_assert_cmpint(result, ==, SNAPSHOT_RES_RANGE);
+        }
+        if (n % 500 == 0) {
+            snap_save(s);
+            snap_restore(s);
+        }
+    }
+    g_assert_cmpint(done, >, 50);
+    g_rand_free(rand);
+    snap_end(s);
+}
+
 /* From the monitor; above the hole for devices; what the query says */
 static void test_monitor(const void *engine)
 {
@@ -338,6 +386,11 @@ int main(int argc, char **argv)
     add_for_engines("bad-ranges", test_bad_ranges);
     add_for_engines("many", test_many);
     add_for_engines("random", test_random);
+    qtest_add_data_func("/snapshot/exclude/random/reference/copy",
+                        "copy,x-reference=on", test_random);
+    qtest_add_data_func("/snapshot/exclude/random/reference/remap",
+                        "remap,x-reference=on", test_random);
+    add_for_engines("hostile", test_hostile);
     add_for_engines("monitor", test_monitor);
     return g_test_run();
 }

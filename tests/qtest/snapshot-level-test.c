@@ -268,6 +268,36 @@ static void test_query(const void *engine)
     snap_end(s);
 }
 
+/* Memory of QEMU that is in use, in bytes */
+static size_t resident(Snap *s)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/statm",
+                                            (int)qtest_pid(s->qts));
+    g_autofree char *text = NULL;
+    unsigned long pages;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    g_assert_cmpint(sscanf(text, "%*u %lu", &pages), ==, 1);
+    return pages * qemu_real_host_page_size();
+}
+
+/* Pages far from each other: a level costs these, not the huge pages around. */
+static void test_memory(const void *engine)
+{
+    Snap *s = start(engine);
+    size_t before;
+
+    snap_save(s);
+    for (uint64_t at = 0; at < 32 * MiB; at += 2 * MiB) {
+        qtest_memset(s->qts, at, 1, PAGE);
+    }
+    before = resident(s);
+    push(s);
+    g_assert_cmpint(resident(s), <, before + 4 * MiB);
+    g_assert_cmpint(level_int(s, 1, "ram-bytes"), ==, 16 * PAGE);
+    snap_end(s);
+}
+
 /* A device is plugged: no push and no way back, until it is saved anew. */
 static void test_plugged(const void *engine)
 {
@@ -309,7 +339,13 @@ int main(int argc, char **argv)
     add_for_engines("errors", test_errors);
     add_for_engines("save-replaces", test_save_replaces);
     add_for_engines("random", test_random);
+    /* The plain way has to come to the same. */
+    qtest_add_data_func("/snapshot/level/random/reference/copy",
+                        "copy,x-reference=on", test_random);
+    qtest_add_data_func("/snapshot/level/random/reference/remap",
+                        "remap,x-reference=on", test_random);
     add_for_engines("query", test_query);
+    add_for_engines("memory", test_memory);
     add_for_engines("plugged", test_plugged);
     return g_test_run();
 }
