@@ -15,6 +15,7 @@
 #define MIGRATION_SNAPSHOT_ENGINE_H
 
 #include "qapi/qapi-types-snapshot-device.h"
+#include "qemu/units.h"
 
 typedef enum SnapshotOp {
     SNAPSHOT_OP_SAVE,
@@ -52,7 +53,11 @@ typedef struct SnapshotConfig {
     char *file;         /* where engine "remap" keeps RAM; NULL: a memfd */
     bool verify;        /* compare the whole machine after each restore */
     bool reference;     /* restore the plain way: all of it, changed or not */
+    uint64_t disk_limit;    /* bytes that each disk's writes may take; 0: any */
 } SnapshotConfig;
+
+/* As much is written to a disk between two restores at most, normally. */
+#define SNAPSHOT_DISK_LIMIT GiB
 
 /*
  * Counters that triggers show; "since the save" unless said otherwise.  They

@@ -9,7 +9,6 @@
 #include "net/net.h"
 #include "net/vhost_net.h"
 #include "qapi/error.h"
-#include "system/block-backend.h"
 #include "system/replay.h"
 #include "system/system.h"
 #include "migration/migration.h"
@@ -29,26 +28,6 @@ static bool check_mode(Error **errp)
         return false;
     }
     return !migration_is_blocked(errp);
-}
-
-/* Disks do not go back with the machine, so that none may be written to. */
-static bool check_disks(Error **errp)
-{
-    BlockBackend *blk;
-
-    for (blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
-        g_autofree char *id = NULL;
-
-        if (!blk_bs(blk) || !blk_is_writable(blk)) {
-            continue;
-        }
-        id = blk_get_attached_dev_id(blk);
-        error_setg(errp, "disk '%s' of device '%s' is writable, and disks do "
-                   "not go back with the machine; attach it with read-only=on",
-                   blk_name(blk), id && *id ? id : "(none)");
-        return false;
-    }
-    return true;
 }
 
 static void check_nic(NICState *nic, void *opaque)
@@ -165,6 +144,6 @@ static bool check_devices(Error **errp)
 
 bool snapshot_check_machine(Error **errp)
 {
-    return check_mode(errp) && check_devices(errp) && check_disks(errp) &&
-           check_memory(errp);
+    return check_mode(errp) && check_devices(errp) &&
+           snapshot_disks_possible(errp) && check_memory(errp);
 }

@@ -37,9 +37,12 @@ static struct {
     SnapshotRam *ram;
     Level levels[SNAPSHOT_LEVELS_MAX];
     unsigned int depth;
+    SnapshotDisks *disks;
     Error *blocker;     /* of migration, while there is a snapshot */
     bool holds_ram;     /* no balloon may drop pages: nobody would tell us */
-} engine;
+} engine = {
+    .config.disk_limit = SNAPSHOT_DISK_LIMIT,
+};
 
 /* Other parts of QEMU may do again what a snapshot keeps them from doing. */
 static void let_go(void)
@@ -75,6 +78,7 @@ static void forget_snapshot(void)
 {
     snapshot_ram_free(g_steal_pointer(&engine.ram));
     free_levels();
+    snapshot_disks_free(g_steal_pointer(&engine.disks));
     snapshot_track_stop();
     let_go();
     snapshot_count_reset();
@@ -133,7 +137,8 @@ static SnapshotResult prepare_push(Error **errp)
                    "save", SNAPSHOT_LEVELS_MAX);
         return SNAPSHOT_RESULT_LIMIT;
     }
-    if (engine.depth && !snapshot_devices_check(top_level()->devices, errp)) {
+    if (engine.depth && (!snapshot_devices_check(top_level()->devices, errp) ||
+                         !snapshot_disks_check(engine.disks, errp))) {
         return SNAPSHOT_RESULT_REFUSED;
     }
     return SNAPSHOT_RESULT_DONE;
@@ -178,12 +183,16 @@ static SnapshotResult save(SnapshotOp op, const SnapshotRest *rest,
     bool replaces = is_save(op);
     SnapshotResult res;
     Level level = {
-        /* Devices first: to save some of them changes guest RAM. */
-        .devices = snapshot_devices_save(errp),
         .state = rest->state == RUN_STATE_SUSPENDED ? RUN_STATE_SUSPENDED
                                                     : RUN_STATE_RUNNING,
     };
 
+    if (!snapshot_disks_prepare(&engine.disks, engine.config.disk_limit,
+                                errp)) {
+        return SNAPSHOT_RESULT_REFUSED;
+    }
+    /* Devices before RAM: to save some of them changes guest RAM. */
+    level.devices = snapshot_devices_save(errp);
     if (!level.devices) {
         return SNAPSHOT_RESULT_DEVICE;
     }
@@ -196,6 +205,7 @@ static SnapshotResult save(SnapshotOp op, const SnapshotRest *rest,
         free_levels();
     }
     level.clocks = snapshot_clocks_save();
+    snapshot_disks_save(engine.disks, replaces);
     engine.levels[engine.depth++] = level;
     snapshot_tracker()->flush();
     count_save(replaces);
@@ -204,24 +214,25 @@ static SnapshotResult save(SnapshotOp op, const SnapshotRest *rest,
 
 static SnapshotResult verify(Error **errp)
 {
-    Error *ram_err = NULL, *dev_err = NULL, *clock_err = NULL;
-    bool ok = snapshot_ram_verify(engine.ram, &ram_err);
+    g_autoptr(GString) text = g_string_new("restore is not exact: ");
+    Error *found[4] = { NULL };
+    bool ok = snapshot_ram_verify(engine.ram, &found[0]);
 
-    ok &= snapshot_devices_verify(top_level()->devices, &dev_err);
-    ok &= snapshot_clocks_verify(top_level()->clocks, &clock_err);
+    ok &= snapshot_devices_verify(top_level()->devices, &found[1]);
+    ok &= snapshot_clocks_verify(top_level()->clocks, &found[2]);
+    ok &= snapshot_disks_verify(engine.disks, &found[3]);
     if (ok) {
         return SNAPSHOT_RESULT_DONE;
     }
+    for (size_t i = 0, n = 0; i < ARRAY_SIZE(found); i++) {
+        if (found[i]) {
+            g_string_append_printf(text, "%s%s", n++ ? "; " : "",
+                                   error_get_pretty(found[i]));
+            error_free(found[i]);
+        }
+    }
     snapshot_count()->verify_failures++;
-    error_setg(errp, "restore is not exact: %s%s%s%s%s",
-               ram_err ? error_get_pretty(ram_err) : "",
-               ram_err && dev_err ? "; " : "",
-               dev_err ? error_get_pretty(dev_err) : "",
-               (ram_err || dev_err) && clock_err ? "; " : "",
-               clock_err ? error_get_pretty(clock_err) : "");
-    error_free(ram_err);
-    error_free(dev_err);
-    error_free(clock_err);
+    error_setg(errp, "%s", text->str);
     return SNAPSHOT_RESULT_VERIFY;
 }
 
@@ -229,6 +240,7 @@ static SnapshotResult verify(Error **errp)
 static void drop_level(void)
 {
     snapshot_level_pop(engine.ram);
+    snapshot_disks_pop(engine.disks);
     free_level(top_level());
     engine.depth--;
     snapshot_count_pop();
@@ -243,6 +255,7 @@ static SnapshotResult restore(SnapshotOp op, int64_t *since, Error **errp)
     uint64_t pages;
 
     if (!snapshot_devices_check(to->devices, errp) ||
+        !snapshot_disks_check(engine.disks, errp) ||
         !snapshot_ram_check(engine.ram, errp)) {
         return SNAPSHOT_RESULT_REFUSED;
     }
@@ -264,6 +277,10 @@ static SnapshotResult restore(SnapshotOp op, int64_t *since, Error **errp)
     }
     snapshot_tracker()->flush();
     snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_DEVICES, since);
+
+    /* Last, as devices may write to disks when they are reset. */
+    snapshot_disks_restore(engine.disks);
+    snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_DISKS, since);
 
     snapshot_count()->restores++;
     snapshot_count()->pages_last = pages;
@@ -471,6 +488,7 @@ SnapshotDeviceInfo *snapshot_info(void)
     }
     info->tracker = g_strdup(snapshot_tracker()->name);
     info->loads = snapshot_devices_loads(top_level()->devices);
+    info->disks = snapshot_disks_info(engine.disks);
     info->levels = list_levels();
     return info;
 }

@@ -2,10 +2,10 @@
  * In-process machine snapshots: interfaces between the parts of the engine.
  *
  * Calls go one way: trigger.c -> engine.c -> (rest, stats, ram, devices,
- * clocks) -> (RAM engine, page tracker).  Nothing here calls up, and nothing
- * but trigger.c knows who triggered.  All functions run with the BQL held and
- * the machine at rest (no vCPU in guest code, block layer drained, ticks
- * disabled) unless said otherwise.
+ * clocks, disks) -> (RAM engine, page tracker).  Nothing here calls up, and
+ * nothing but trigger.c knows who triggered.  All functions run with the BQL
+ * held and the machine at rest (no vCPU in guest code, block layer drained,
+ * ticks disabled) unless said otherwise.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -316,5 +316,47 @@ void snapshot_clocks_rewind(const SnapshotClocks *clocks);
 bool snapshot_clocks_verify(const SnapshotClocks *clocks, Error **errp);
 
 void snapshot_clocks_free(SnapshotClocks *clocks);
+
+/*
+ * Disks
+ *
+ * Unlike the others, the list of disks lives on from save to save.
+ */
+typedef struct SnapshotDisks SnapshotDisks;
+
+/* Can all disks go back?  If not, name one and the remedy. */
+bool snapshot_disks_possible(Error **errp);
+
+/*
+ * Before a save: hold what is written to disks in memory from now on, and keep
+ * what would change them otherwise from happening.  *@disks is the list so
+ * far, or NULL; also on failure it is a list, to be freed.  @limit: bytes of
+ * memory for each disk, 0 for any number.
+ */
+bool snapshot_disks_prepare(SnapshotDisks **disks, uint64_t limit,
+                            Error **errp);
+
+/*
+ * This is the state to go back to: in place of the states saved before, or
+ * (not @replace) on top of them.
+ */
+void snapshot_disks_save(SnapshotDisks *disks, bool replace);
+
+/* Have all drives the disks that they had at the save?  If not, say so. */
+bool snapshot_disks_check(const SnapshotDisks *disks, Error **errp);
+
+/* Take back all writes since.  Returns how many clusters of 4 KiB that was. */
+uint64_t snapshot_disks_restore(SnapshotDisks *disks);
+
+/* Is every disk as it was saved?  Say which one is not. */
+bool snapshot_disks_verify(const SnapshotDisks *disks, Error **errp);
+
+/* The state before the last one is to be restored next, and from now on. */
+void snapshot_disks_pop(SnapshotDisks *disks);
+
+SnapshotDeviceDiskList *snapshot_disks_info(const SnapshotDisks *disks);
+
+/* Write what is held to the images, which are used directly from now on. */
+void snapshot_disks_free(SnapshotDisks *disks);
 
 #endif

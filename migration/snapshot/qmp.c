@@ -14,6 +14,7 @@
 
 void qmp_x_snapshot_device_save(bool has_engine, SnapshotDeviceEngine engine,
                                 const char *file, bool has_verify, bool verify,
+                                bool has_disk_limit, uint64_t disk_limit,
                                 Error **errp)
 {
     SnapshotConfig before = *snapshot_config();
@@ -28,6 +29,9 @@ void qmp_x_snapshot_device_save(bool has_engine, SnapshotDeviceEngine engine,
     }
     if (has_verify) {
         config.verify = verify;
+    }
+    if (has_disk_limit) {
+        config.disk_limit = disk_limit;
     }
     if (file && config.engine == SNAPSHOT_DEVICE_ENGINE_COPY) {
         error_setg(errp, "'file' is for engine 'remap'; engine 'copy' keeps "
@@ -85,7 +89,7 @@ void hmp_snapshot_device_save(Monitor *mon, const QDict *qdict)
 {
     Error *err = NULL;
 
-    qmp_x_snapshot_device_save(false, 0, NULL, false, false, &err);
+    qmp_x_snapshot_device_save(false, 0, NULL, false, false, false, 0, &err);
     hmp_handle_error(mon, err);
 }
 
@@ -161,6 +165,7 @@ void hmp_info_snapshot_device(Monitor *mon, const QDict *qdict)
     SnapshotDeviceExcludedList *x;
     SnapshotDeviceLevelList *v;
     SnapshotDeviceLoadList *l;
+    SnapshotDeviceDiskList *d;
     unsigned int n = 0;
 
     monitor_printf(mon, "snapshot: %s, engine %s, verify %s\n",
@@ -202,6 +207,13 @@ void hmp_info_snapshot_device(Monitor *mon, const QDict *qdict)
                        " after a reset\n", l->value->section,
                        l->value->instance, l->value->serialised,
                        l->value->loads, l->value->resets);
+    }
+    for (d = info->disks; d; d = d->next) {
+        monitor_printf(mon, "disk %s: %" PRIu64 " KiB held of %" PRIu64
+                       " KiB allowed, %" PRIu64 " clusters taken back, %"
+                       PRIu64 " requests failed\n", d->value->disk,
+                       d->value->bytes >> 10, d->value->limit >> 10,
+                       d->value->clusters_last, d->value->failed);
     }
     if (info->last_error) {
         monitor_printf(mon, "last error: %s\n", info->last_error);

@@ -187,6 +187,15 @@ static void collect_block(Collect *c)
     hand_out_run(c);
 }
 
+/* Flash memory is written to by device code that tells nobody. */
+static void mark_flash(const SnapshotBlock *b)
+{
+    if (b->mr->rom_device && !b->mr->readonly) {
+        snapshot_set_dirty_range(b->offset, b->used,
+                                 1 << DIRTY_MEMORY_MIGRATION);
+    }
+}
+
 uint64_t snapshot_track_collect(SnapshotRam *ram, SnapshotWrittenFunc *fn,
                                 void *opaque)
 {
@@ -197,6 +206,7 @@ uint64_t snapshot_track_collect(SnapshotRam *ram, SnapshotWrittenFunc *fn,
     }
     for (guint i = 0; i < ram->blocks->len; i++) {
         c.block = &g_array_index(ram->blocks, SnapshotBlock, i);
+        mark_flash(c.block);
         collect_block(&c);
     }
     words_looked_at = c.words;

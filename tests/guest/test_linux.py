@@ -16,7 +16,7 @@ from vm import LONG_TIMEOUT, QMPError, VMError, boot_linux
 
 DEVICE = "/machine/peripheral/snap"
 MANY = 2000
-PHASES = {"stop", "ram", "devices", "clocks", "resume"}
+PHASES = {"stop", "ram", "devices", "disks", "clocks", "resume"}
 TROUBLE = r"BUG:|WARNING:|Oops|lockup|stall|unstable|hung task|I/O error"
 
 

@@ -96,7 +96,7 @@ static void test_arguments(void)
 static void check_phases(const QDict *info)
 {
     static const char *const names[] = {
-        "stop", "ram", "devices", "clocks", "resume",
+        "stop", "ram", "devices", "disks", "clocks", "resume",
     };
     const QListEntry *e;
     size_t n = 0;

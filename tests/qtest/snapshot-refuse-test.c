@@ -22,27 +22,11 @@ typedef struct Refusal {
 } Refusal;
 
 static const Refusal refusals[] = {
-    { "disk/virtio",
-      "-drive if=none,id=rw0,format=raw,file=%s "
-      "-device virtio-blk-pci,drive=rw0,id=vd0",
-      "rw0", "read-only=on" },
-    { "disk/ide",
-      "-drive if=none,id=rw1,format=raw,file=%s -device ide-hd,drive=rw1",
-      "rw1", "read-only=on" },
-    { "disk/scsi",
-      "-drive if=none,id=rw2,format=raw,file=%s "
-      "-device virtio-scsi-pci -device scsi-hd,drive=rw2",
-      "rw2", "read-only=on" },
-    { "disk/snapshot-on",
-      "-drive if=none,id=rw3,format=raw,snapshot=on,file=%s "
-      "-device virtio-blk-pci,drive=rw3",
-      "rw3", "read-only=on" },
-    { "disk/floppy",
-      "-device isa-fdc,id=fdc0 "
-      "-drive if=none,id=rw4,format=raw,file=%s "
-      "-device floppy,drive=rw4", "rw4", "read-only=on" },
+    { "disk/copy-on-read",
+      "-drive if=none,id=rw0,format=raw,copy-on-read=on,file=%s "
+      "-device virtio-blk-pci,drive=rw0,id=vd0", "rw0", "copy-on-read" },
     { "nvme",
-      "-drive if=none,id=n0,format=raw,read-only=on,file=%s "
+      "-drive if=none,id=n0,format=raw,file=%s "
       "-device nvme,drive=n0,serial=1,id=nvme0", "nvme", "non-migratable" },
     { "ivshmem",
       "-object memory-backend-memfd,id=iv0,size=1M,share=on "
@@ -144,24 +128,30 @@ static void test_shared_ram(void)
     snap_end(s);
 }
 
-/* A disk that is opened for writing later on is found at the next save. */
-static void test_disk_plugged_later(void)
+/* What an export may write to does not go back with the machine. */
+static void test_export(void)
 {
     Snap *s = snap_start(PC "-device snapshot "
-                         "-blockdev driver=file,node-name=later,filename=%s",
+                         "-blockdev driver=file,node-name=shared,filename=%s",
                          disk);
     g_autofree char *why = NULL;
+    g_autofree char *address = g_strdup_printf("%s.nbd", disk);
 
     snap_save(s);
-    qtest_qmp_device_add(s->qts, "virtio-blk-pci", "vd0",
-                         "{ 'drive': 'later' }");
+    qtest_qmp_assert_success(s->qts, "{ 'execute': 'nbd-server-start',"
+                             " 'arguments': { 'addr': { 'type': 'unix',"
+                             " 'data': { 'path': %s } } } }", address);
+    qtest_qmp_assert_success(s->qts, "{ 'execute': 'block-export-add',"
+                             " 'arguments': { 'type': 'nbd', 'id': 'e',"
+                             " 'node-name': 'shared', 'writable': true } }");
     why = snap_qmp_error(s->qts, SAVE);
-    snap_assert_contains(why, "vd0");
-    snap_assert_contains(why, "read-only=on");
+    snap_assert_contains(why, "shared");
+    snap_assert_contains(why, "export");
     snap_end(s);
+    unlink(address);
 }
 
-/* These are fine: a disk that nobody writes to, and an empty drive. */
+/* These are fine: disks, and an empty drive. */
 static void test_accepts(const void *args)
 {
     g_autofree char *filled = g_strdup_printf(args, disk);
@@ -180,7 +170,8 @@ static void test_accepts(const void *args)
 static void test_help(void)
 {
     static const char *const lines[] = {
-        "engine=<SnapshotDeviceEngine>", "file=<str>", "verify=<bool>",
+        "disk-limit=<size>", "engine=<SnapshotDeviceEngine>", "file=<str>",
+        "verify=<bool>",
     };
     g_autofree char *text = snap_run(0, "-device snapshot,help");
 
@@ -224,14 +215,21 @@ int main(int argc, char **argv)
     qtest_add_func("/snapshot/refuse/bad-engine", test_bad_engine);
     qtest_add_func("/snapshot/refuse/record-replay", test_record_replay);
     qtest_add_func("/snapshot/refuse/shared-ram", test_shared_ram);
-    qtest_add_func("/snapshot/refuse/disk-plugged-later",
-                   test_disk_plugged_later);
+    qtest_add_func("/snapshot/refuse/export", test_export);
     add("accept", "virtio-read-only",
         "-machine pc -drive if=none,id=ro,format=raw,read-only=on,file=%s "
         "-device virtio-blk-pci,drive=ro", test_accepts);
     add("accept", "cdrom",
         "-machine pc -drive if=ide,media=cdrom,format=raw,file=%s",
         test_accepts);
+    add("accept", "disks",
+        "-machine pc,usb=on -device isa-fdc,id=fdc1,iobase=0x370 "
+        "-drive if=none,id=d0,format=raw,file=%1$s,file.locking=off "
+        "-drive if=none,id=d1,format=raw,file=%1$s,file.locking=off,"
+        "snapshot=on "
+        "-drive if=none,id=d2,format=raw,file=%1$s,file.locking=off "
+        "-device floppy,drive=d0 -device usb-storage,drive=d1 "
+        "-device virtio-scsi-pci -device scsi-hd,drive=d2", test_accepts);
     add("accept", "pc", "-machine pc", test_accepts);
     add("accept", "q35", "-machine q35", test_accepts);
     add("accept", "smp-8", "-machine q35 -smp 8", test_accepts);

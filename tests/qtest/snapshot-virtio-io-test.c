@@ -5,7 +5,6 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "qemu/bswap.h"
 #include "qobject/qdict.h"
 #include "standard-headers/linux/virtio_blk.h"
 #include "standard-headers/linux/virtio_console.h"
@@ -30,32 +29,17 @@ static char *new_disk(void)
     return name;
 }
 
-/* Layout of ->buffer: header, data, status */
 static uint32_t blk_read(Virtio *v, uint64_t sector)
 {
-    struct virtio_blk_outhdr header = {
-        .type = cpu_to_le32(VIRTIO_BLK_T_IN),
-        .sector = cpu_to_le64(sector),
-    };
-    uint64_t data = v->buffer + 512, status = v->buffer + 1024;
-    uint32_t head;
-
-    qtest_memwrite(v->qts, v->buffer, &header, sizeof(header));
-    qtest_writeb(v->qts, status, 0xff);
-    head = qvirtqueue_add(v->qts, v->vq, v->buffer, sizeof(header), false,
-                          true);
-    qvirtqueue_add(v->qts, v->vq, data, 512, true, true);
-    qvirtqueue_add(v->qts, v->vq, status, 1, true, false);
-    qvirtqueue_kick(v->qts, v->dev, v->vq, head);
-    return head;
+    return virtio_blk_submit(v, VIRTIO_BLK_T_IN, sector, 512);
 }
 
 static void blk_check(Virtio *v, uint64_t sector)
 {
     uint8_t data[512];
 
-    g_assert_cmpint(qtest_readb(v->qts, v->buffer + 1024), ==, 0);
-    qtest_memread(v->qts, v->buffer + 512, data, 512);
+    g_assert_cmpint(virtio_blk_status(v), ==, 0);
+    qtest_memread(v->qts, v->buffer + BLK_DATA, data, 512);
     for (int i = 0; i < 512; i++) {
         g_assert_cmpint(data[i], ==, sector + 1);
     }

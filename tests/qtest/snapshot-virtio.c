@@ -5,6 +5,8 @@
  */
 #include "qemu/osdep.h"
 #include "hw/pci/pci_regs.h"
+#include "qemu/bswap.h"
+#include "standard-headers/linux/virtio_blk.h"
 #include "snapshot-virtio.h"
 
 void virtio_open(Virtio *v, Snap *s, int queue)
@@ -85,6 +87,34 @@ void virtio_wait(Virtio *v, uint32_t head)
 {
     qvirtio_wait_used_elem(v->qts, v->dev, v->vq, head, NULL,
                            VIRTIO_TIMEOUT_US);
+}
+
+uint32_t virtio_blk_submit(Virtio *v, uint32_t type, uint64_t sector,
+                           uint32_t len)
+{
+    struct virtio_blk_outhdr header = {
+        .type = cpu_to_le32(type),
+        .sector = cpu_to_le64(sector),
+    };
+    uint64_t status = v->buffer + BLK_STATUS;
+    uint32_t head;
+
+    qtest_memwrite(v->qts, v->buffer, &header, sizeof(header));
+    qtest_writeb(v->qts, status, 0xff);
+    head = qvirtqueue_add(v->qts, v->vq, v->buffer, sizeof(header), false,
+                          true);
+    if (len) {
+        qvirtqueue_add(v->qts, v->vq, v->buffer + BLK_DATA, len,
+                       type == VIRTIO_BLK_T_IN, true);
+    }
+    qvirtqueue_add(v->qts, v->vq, status, 1, true, false);
+    qvirtqueue_kick(v->qts, v->dev, v->vq, head);
+    return head;
+}
+
+uint8_t virtio_blk_status(Virtio *v)
+{
+    return qtest_readb(v->qts, v->buffer + BLK_STATUS);
 }
 
 void virtio_upset(Virtio *v, int n)

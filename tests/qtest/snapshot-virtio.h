@@ -62,6 +62,25 @@ void virtio_restore(Virtio *v);
 uint32_t virtio_submit(Virtio *v, uint32_t len, bool write);
 void virtio_wait(Virtio *v, uint32_t head);
 
+/* Layout of ->buffer for a request to a disk: header, data, status */
+#define BLK_DATA 512
+#define BLK_DATA_MAX 3072
+#define BLK_STATUS 4095
+
+/**
+ * virtio_blk_submit: pass a request of @type to a virtio disk
+ *
+ * The @len bytes of data are at ->buffer + BLK_DATA.  Returns the descriptor,
+ * for virtio_wait().
+ */
+uint32_t virtio_blk_submit(Virtio *v, uint32_t type, uint64_t sector,
+                           uint32_t len);
+
+/**
+ * virtio_blk_status: how the last request of that kind has ended
+ */
+uint8_t virtio_blk_status(Virtio *v);
+
 /**
  * virtio_used: how many buffers the device has returned in ->vq
  */

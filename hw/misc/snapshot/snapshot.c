@@ -287,7 +287,10 @@ static void snapshot_realize(PCIDevice *pdev, Error **errp)
 static void snapshot_exit(PCIDevice *pdev)
 {
     SnapshotDevice *s = SNAPSHOT_DEVICE(pdev);
-    SnapshotConfig defaults = { .engine = SNAPSHOT_DEVICE_ENGINE_AUTO };
+    SnapshotConfig defaults = {
+        .engine = SNAPSHOT_DEVICE_ENGINE_AUTO,
+        .disk_limit = SNAPSHOT_DISK_LIMIT,
+    };
 
     qemu_remove_machine_init_done_notifier(&s->machine_done);
     snapshot_cancel(s);
@@ -355,6 +358,8 @@ static void snapshot_get_stats(Object *obj, Visitor *v, const char *name,
 
 static const Property snapshot_properties[] = {
     DEFINE_PROP_STRING("file", SnapshotDevice, config.file),
+    DEFINE_PROP_SIZE("disk-limit", SnapshotDevice, config.disk_limit,
+                     SNAPSHOT_DISK_LIMIT),
 };
 
 static const VMStateDescription vmstate_snapshot = {
@@ -385,6 +390,9 @@ static void snapshot_class_init(ObjectClass *oc, SnapshotClassData *data)
     device_class_set_props(dc, snapshot_properties);
     object_class_property_set_description(oc, "file",
         "file for the RAM of engine=remap (default: a memfd)");
+    object_class_property_set_description(oc, "disk-limit",
+        "memory for what is written to each disk; writes beyond it fail, 0: "
+        "no limit (default: 1 GiB)");
     object_class_property_add_bool(oc, "verify", snapshot_get_verify,
                                    snapshot_set_verify_prop);
     object_class_property_set_description(oc, "verify",
