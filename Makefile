@@ -43,6 +43,11 @@ check-sanitize: setup
 	@$(TEST) --setup sanitize || true
 	@$(SUMMARY)-sanitize.json
 
+# MATRIX="--restores 20 --only q35" for a part of it.
+matrix: all
+	@SNAPSHOT_BUILD=$(CURDIR)/build tests/matrix/matrix.py $(MATRIX)
+	@tests/matrix/table.py build/matrix.json docs/matrix.rst
+
 check-upstream: setup
 	@scripts/check-upstream
 
@@ -80,6 +85,7 @@ help:
 	@echo 'make bench          measure restores; results in build/bench'
 	@echo 'make check-upstream run QEMU'"'"'s own qtests, with and without us'
 	@echo 'make check-sanitize run the tests on a build with ASan and UBSan'
+	@echo 'make matrix         restore every machine with every device, verified'
 	@echo 'make graft, ungraft put our files into the QEMU tree, take them out'
 	@echo 'make packages       install the Debian packages that are missing'
 	@echo 'make clean          remove what was built, keep what was fetched'
@@ -90,5 +96,5 @@ help:
 	@echo 'QUICK=1             bench: fewer points'
 	@echo 'JOBS=N              how many compilers at once'
 
-.PHONY: all qemu guest demo bench check check-sanitize check-upstream graft \
-	ungraft packages source setup clean distclean help
+.PHONY: all qemu guest demo bench check check-sanitize check-upstream matrix \
+	graft ungraft packages source setup clean distclean help

@@ -2,8 +2,12 @@
 # A private apt below build/: its own sources, lists and cache, so that the
 # machine's apt configuration is read and never changed.  Needs lib.sh; works
 # without root.  apt itself checks all signatures and checksums.
+#
+# With APT_ARCH set to another architecture than this machine's, such as arm64,
+# binary packages of that one, in a directory of its own.
 
-APT_DIR=$BUILD/apt
+APT_ARCH=${APT_ARCH:-}
+APT_DIR=$BUILD/apt${APT_ARCH:+-$APT_ARCH}
 
 # write_apt_conf: write the configuration that keeps apt below build/.
 write_apt_conf() {
@@ -23,6 +27,11 @@ Dir::Cache "$APT_DIR/cache";
 APT::Sandbox::User "$(id -un)";
 Acquire::Languages "none";
 Acquire::Retries "3";
+END
+    [ -z "$APT_ARCH" ] || cat >>"$APT_DIR/apt.conf" <<END
+APT::Architecture "$APT_ARCH";
+#clear APT::Architectures;
+APT::Architectures { "$APT_ARCH"; };
 END
 }
 
@@ -46,7 +55,11 @@ apt_update() {
     on_debian || die "this is not Debian, so QEMU's source, meson and the" \
         "guest's kernel cannot be fetched with apt; see README.md," \
         "'Other systems'"
-    meson_is_new_enough || options+=(--backports)
+    if [ -n "$APT_ARCH" ]; then
+        options+=(--arch "$APT_ARCH")
+    elif ! meson_is_new_enough; then
+        options+=(--backports)
+    fi
     write_apt_conf
     while :; do
         status=0
@@ -65,7 +78,8 @@ apt_update() {
     [ "$status" = 3 ] || exit "$status"
     [ -s "$APT_DIR/update.log" ] && cat "$APT_DIR/update.log" >&2
     die "no apt source of this machine offers Debian's main part with the" \
-        "running release and the newer one that QEMU comes from; check" \
+        "running release and ${APT_ARCH:-the newer one that QEMU comes from};" \
+        "check" \
         "'apt-get update' and the network, or give a tree: make QEMU_SRC=DIR"
 }
 

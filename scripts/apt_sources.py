@@ -137,13 +137,21 @@ def release_entries(entries, codename, pocket=''):
     return found
 
 
-def derive(entries, codename, candidate, backports):
+def for_arch(entry, arch):
+    """Return @entry for the architecture @arch alone."""
+    options = {key: value for key, value in entry.options.items()
+               if not key.startswith('Architectures')}
+    return replace(entry, options={'Architectures': arch, **options})
+
+
+def derive(entries, codename, candidate, backports, arch=None):
     """Return the entries that we need, made from the machine's @entries.
 
     @candidate is which of the entries of the release is taken for Debian's;
     None is returned when there are not that many.  The result offers the
     running release (kernel and busybox for the guest), the source of QEMU
-    with its later fixes, and with @backports the newer build tools.
+    with its later fixes, and with @backports the newer build tools.  With
+    @arch, only the running release, for that architecture.
     """
     releases = release_entries(entries, codename)
     if candidate >= len(releases):
@@ -162,6 +170,9 @@ def derive(entries, codename, candidate, backports):
     result.append(replace(debian, types=['deb-src'], suites=[QEMU_SUITE]))
     if backports:
         result.append(replace(debian, suites=[codename + '-backports']))
+    if arch:
+        return [for_arch(entry, arch) for entry in result
+                if entry.types == ['deb']]
     return result
 
 
@@ -182,12 +193,16 @@ def main(argv=None):
                         '(from 0); exit 3 when there are not that many')
     parser.add_argument('--backports', action='store_true',
                         help='with the backports of the running release')
+    parser.add_argument('--arch', metavar='ARCH',
+                        help='only packages of the running release, for this '
+                        'architecture (default: what the machine has, and '
+                        'sources)')
     parser.add_argument('--output', type=Path, metavar='FILE',
                         help='write here (default: standard output)')
     args = parser.parse_args(argv)
     try:
         result = derive(machine_entries(), running_codename(), args.candidate,
-                        args.backports)
+                        args.backports, args.arch)
         if result is None:
             return 3
         text = '\n'.join(entry.text() for entry in result)

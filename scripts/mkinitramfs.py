@@ -133,8 +133,8 @@ def main(argv=None):
     parser.add_argument('--guest', type=Path, required=True, metavar='DIR',
                         help='with busybox and modules/ in it, as made by '
                         'scripts/fetch-guest')
-    parser.add_argument('--build', type=Path, required=True, metavar='DIR',
-                        help='what @build@ in the list stands for')
+    parser.add_argument('--programs', type=Path, required=True, metavar='DIR',
+                        help='what @programs@ in the list stands for')
     parser.add_argument('--output', type=Path, required=True, metavar='FILE')
     parser.add_argument('--stamp', type=Path, metavar='FILE',
                         help='make this file as well')
@@ -145,7 +145,7 @@ def main(argv=None):
     archive = Archive()
     try:
         used = add_listed(archive, lists[0], {
-            'source': ROOT, 'build': args.build,
+            'source': ROOT, 'programs': args.programs,
             'busybox': args.guest / 'busybox'})
         trees = sorted((args.guest / 'modules').iterdir())
         names = [words[0] for _, words in list_lines(lists[1])]

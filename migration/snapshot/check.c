@@ -87,7 +87,8 @@ static const char *const no_section_needed[] = {
     "base-xhci", "esp", "floppy", "ide-device", "pc-dimm", "serial",
     "virtio-mmio", "virtio-pci", "virtio-serial-port",
     /* nothing to save: what is written to them has an effect at once */
-    "isa-debug-exit", "isa-debugcon", "isabus-bridge", "pvpanic", "vmport",
+    "isa-debug-exit", "isa-debugcon", "isabus-bridge", "platform-bus-device",
+    "pvpanic", "vmport",
 };
 
 /* Devices whose descriptions do not fit them: to save them ends QEMU. */

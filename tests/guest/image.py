@@ -7,10 +7,14 @@ import shutil
 import subprocess
 import sys
 
-from vm import BUILD, ROOT, default_initrd
+from pathlib import Path
+
+from vm import BUILD, ROOT, X86_64
 
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
-from cpio import Archive    # noqa: E402  (its directory is added above)
+# Their directory is added above.
+from cpio import Archive    # noqa: E402
+from mkinitramfs import add_modules, list_lines    # noqa: E402
 
 PCIUTILS = ("lspci", "setpci")
 
@@ -35,6 +39,22 @@ def test_programs():
                           os.path.join(BUILD, "tests", "guest"))
 
 
+def write_initrd(path, archive, arch=X86_64):
+    """Write the default guest's initramfs, with @archive in addition."""
+    with open(arch.initrd, "rb") as file:
+        data = file.read()
+    with open(path, "wb") as file:
+        # The kernel looks for the next archive on a multiple of four.
+        file.write(data + bytes(-len(data) % 4) + archive.to_bytes())
+
+
+def add_more_modules(archive, arch, names):
+    """Put kernel modules in @archive, and indexes of these and the default."""
+    default = list_lines(Path(ROOT, "guest", "modules.list"))
+    add_modules(archive, Path(arch.modules),
+                [words[0] for _, words in default] + list(names))
+
+
 def make_initrd(path):
     """Write the tests' initramfs to the file @path."""
     archive = Archive()
@@ -47,8 +67,4 @@ def make_initrd(path):
         copied.update(libraries(program))
     for library in sorted(copied):
         archive.add_file(library, library)
-    with open(default_initrd(), "rb") as file:
-        data = file.read()
-    with open(path, "wb") as file:
-        # The kernel looks for the next archive on a multiple of four.
-        file.write(data + bytes(-len(data) % 4) + archive.to_bytes())
+    write_initrd(path, archive)

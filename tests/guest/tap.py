@@ -16,7 +16,8 @@ class Tap:
         self._count = 0
         self._failed = 0
 
-    def _result(self, passed, name, note=""):
+    def result(self, passed, name, note=""):
+        """Report one result; @note is for the reader of the TAP."""
         self._count += 1
         self._failed += not passed
         print(f"{'ok' if passed else 'not ok'} {self._count} - {name}{note}",
@@ -34,17 +35,17 @@ class Tap:
         except Skip as reason:
             self.skip(name, reason)
         except Exception as error:
-            self._result(False, name)
+            self.result(False, name)
             self.comment(traceback.format_exc())
             if isinstance(error, fatal):
                 raise
         else:
-            self._result(True, name)
+            self.result(True, name)
         self.comment(f"{time.monotonic() - start:.1f} s")
 
     def skip(self, name, reason):
         """Report a check that cannot be made here."""
-        self._result(True, name, f" # SKIP {reason}")
+        self.result(True, name, f" # SKIP {reason}")
 
     def copy(self, text):
         """Pass on the results in @text, which another program printed."""
@@ -55,9 +56,9 @@ class Tap:
                 if reason:
                     self.skip(name, reason.strip())
                 else:
-                    self._result(True, name)
+                    self.result(True, name)
             elif line.startswith("not ok"):
-                self._result(False, line.partition(" - ")[2])
+                self.result(False, line.partition(" - ")[2])
             else:
                 self.comment(line)
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -19,8 +20,42 @@ QEMU = os.environ.get("SNAPSHOT_QEMU",
 
 # The console is read by a shell that is not interactive, since its output is
 # a pipe: it prints no prompt, and all that arrives is what commands print.
-SHELL = ('console=ttyS0 quiet '
+SHELL = ('console={console} quiet '
          'snapshot.run="stty -echo -onlcr; echo @@0 0; sh 2>&1 | cat"')
+
+
+@dataclass(frozen=True)
+class Arch:
+    """A kind of guest: the QEMU that runs it, and what is booted."""
+    name: str
+    console: str
+    guest: str          # directory with its kernel, below BUILD
+
+    @property
+    def qemu(self):
+        """The path of QEMU: next to that for x86-64."""
+        return os.path.join(os.path.dirname(QEMU), f"qemu-system-{self.name}")
+
+    @property
+    def kernel(self):
+        """The kernel of the default guest."""
+        return os.path.join(BUILD, self.guest, "vmlinuz")
+
+    @property
+    def initrd(self):
+        """The initramfs of the default guest."""
+        return os.path.join(BUILD, self.guest, "initramfs.cpio.gz")
+
+    @property
+    def modules(self):
+        """The directory with all modules of the kernel."""
+        directory = os.path.join(BUILD, self.guest, "modules")
+        return os.path.join(directory, os.listdir(directory)[0])
+
+
+X86_64 = Arch("x86_64", "ttyS0", "guest")
+AARCH64 = Arch("aarch64", "ttyAMA0", "guest-arm64")
+ARCHS = {arch.name: arch for arch in (X86_64, AARCH64)}
 
 
 # Seconds that a step may take: long enough for a slow build of QEMU on a busy
@@ -79,15 +114,16 @@ class Channel:
 class VM:
     """A running QEMU.  Use it in a "with" statement."""
 
-    def __init__(self, *args):
+    def __init__(self, *args, qemu=QEMU):
         """Start QEMU with @args, a monitor and a console on a socket each."""
         self._dir = tempfile.mkdtemp(prefix="snapshot-guest-")
         self._log = open(os.path.join(self._dir, "stderr"), "w+b")
         self._qmp = Channel()
         self.console = Channel()
         self._commands = 0
+        self.events = []        # of QEMU's monitor, as they came
         self.commandline = [
-            QEMU, "-display", "none", "-nodefaults", "-no-reboot",
+            qemu, "-display", "none", "-nodefaults", "-no-reboot",
             "-chardev", f"socket,id=qmp,fd={self._qmp.peer.fileno()}",
             "-mon", "chardev=qmp,mode=control",
             "-chardev", f"socket,id=console,fd={self.console.peer.fileno()}",
@@ -99,7 +135,7 @@ class VM:
                 stderr=self._log, pass_fds=[p.fileno() for p in peers])
         except OSError as error:
             self._clean()
-            raise VMError(f"cannot start {QEMU}: {error.strerror}; "
+            raise VMError(f"cannot start {qemu}: {error.strerror}; "
                           "build it, or set SNAPSHOT_QEMU") from error
         for peer in peers:
             peer.close()
@@ -173,6 +209,8 @@ class VM:
                 raise QMPError(reply["error"]["desc"])
             if "return" in reply:
                 return reply["return"]
+            if "event" in reply:
+                self.events.append(reply)
 
     # Guest with the shell of SHELL on the console; @@0 says that it is there.
 
@@ -201,6 +239,12 @@ class VM:
         output, end = self.expect(rf"@@{number} \d+\n", timeout)
         return int(end.split()[1]), output
 
+    def result_soon(self, number, seconds):
+        """Like result(), but None if the command goes on for so long."""
+        found = self.console.take(rf"@@{number} \d+\n".encode(),
+                                  time.monotonic() + seconds)
+        return found and (int(found[1].split()[1]), found[0])
+
     def run(self, command, timeout=TIMEOUT):
         """Run a command in the guest's shell: exit code and output."""
         return self.result(self.submit(command), timeout)
@@ -213,25 +257,18 @@ class VM:
         return output
 
 
-def boot_linux(*args, initrd=None):
-    """Boot the default guest into a shell on the console; returns the VM."""
-    vm = VM("-serial", "chardev:console", "-kernel", default_kernel(),
-            "-initrd", initrd or default_initrd(), "-append", SHELL, *args)
+def boot_linux(*args, initrd=None, arch=X86_64, append=""):
+    """Boot the default guest into a shell on the console; returns the VM.
+
+    @append is for the kernel's command line.
+    """
+    vm = VM("-serial", "chardev:console", "-kernel", arch.kernel,
+            "-initrd", initrd or arch.initrd,
+            "-append", f"{SHELL.format(console=arch.console)} {append}", *args,
+            qemu=arch.qemu)
     try:
         vm.result(0, timeout=LONG_TIMEOUT)
     except Exception:
         vm.kill()
         raise
     return vm
-
-
-def default_kernel():
-    """The kernel of the default guest."""
-    return os.environ.get("SNAPSHOT_KERNEL",
-                          os.path.join(BUILD, "guest", "vmlinuz"))
-
-
-def default_initrd():
-    """The initramfs of the default guest."""
-    return os.environ.get(
-        "SNAPSHOT_INITRD", os.path.join(BUILD, "guest", "initramfs.cpio.gz"))

@@ -146,6 +146,15 @@ class Derive(unittest.TestCase):
         derived = self.derive(DEB822, backports=False)
         self.assertFalse(find(derived, 'bookworm-backports'))
 
+    def test_other_architecture(self):
+        restricted = DEB822.replace('Suites:', 'Architectures: amd64\nSuites:')
+        derived = apt_sources.derive(
+            apt_sources.parse_deb822(restricted), 'bookworm', 0, False, 'arm64')
+        self.assertTrue(find(derived, 'bookworm'))
+        for entry in derived:
+            self.assertEqual(entry.types, ['deb'])
+            self.assertEqual(entry.options['Architectures'], 'arm64')
+
     def test_newer_release_of_the_machine(self):
         derived = self.derive(DEB822.replace('bookworm', 'trixie'), 'trixie',
                               backports=False)
