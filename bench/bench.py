@@ -173,7 +173,7 @@ def host_facts():
 
 def missing_parts(floor):
     """Files that have to be built first and are not there."""
-    parts = (guest.QEMU, guest.default_kernel(), guest.default_initrd(),
+    parts = (guest.QEMU, guest.X86_64.kernel, guest.X86_64.initrd,
              machines.PAYLOAD, floor)
     return [part for part in parts if not os.path.exists(part)]
 
