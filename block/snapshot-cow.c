@@ -20,6 +20,7 @@
 #include "block/block_int.h"
 #include "block/qdict.h"
 #include "block/snapshot-cow.h"
+#include "migration/snapshot-compat.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
@@ -131,9 +132,11 @@ cow_open(BlockDriverState *bs, QDict *options, int flags, Error **errp)
 
 fail:
     if (s->image) {
+        bdrv_drain_all_begin();
         bdrv_graph_wrlock();
         bdrv_unref_child(bs, s->image);
         bdrv_graph_wrunlock();
+        bdrv_drain_all_end();
     }
     free_state(s);
     return -EINVAL;
@@ -401,9 +404,9 @@ cow_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 }
 
 static int coroutine_fn GRAPH_RDLOCK
-cow_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
-                    int64_t bytes, int64_t *pnum, int64_t *map,
-                    BlockDriverState **file)
+cow_co_block_status(BlockDriverState *bs, SnapshotStatusMode mode,
+                    int64_t offset, int64_t bytes, int64_t *pnum,
+                    int64_t *map, BlockDriverState **file)
 {
     CowState *s = bs->opaque;
     uint64_t cluster = offset >> COW_CLUSTER_BITS, n;

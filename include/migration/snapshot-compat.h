@@ -19,4 +19,11 @@ typedef const void SnapshotClassData;
 typedef void SnapshotClassData;
 #endif
 
+/* How exact the answer of bdrv_co_block_status() has to be */
+#if SNAPSHOT_QEMU_SINCE(10, 1)
+typedef unsigned int SnapshotStatusMode;
+#else
+typedef bool SnapshotStatusMode;
+#endif
+
 #endif

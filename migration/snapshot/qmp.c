@@ -209,10 +209,13 @@ void hmp_info_snapshot_device(Monitor *mon, const QDict *qdict)
                        l->value->loads, l->value->resets);
     }
     for (d = info->disks; d; d = d->next) {
-        monitor_printf(mon, "disk %s: %" PRIu64 " KiB held of %" PRIu64
-                       " KiB allowed, %" PRIu64 " clusters taken back, %"
-                       PRIu64 " requests failed\n", d->value->disk,
-                       d->value->bytes >> 10, d->value->limit >> 10,
+        g_autofree char *limit = d->value->limit
+            ? g_strdup_printf(" of %" PRIu64, d->value->limit >> 10) : NULL;
+
+        monitor_printf(mon, "disk %s: %" PRIu64 "%s KiB held, %" PRIu64
+                       " clusters taken back last, %" PRIu64
+                       " requests failed\n", d->value->disk,
+                       d->value->bytes >> 10, limit ?: "",
                        d->value->clusters_last, d->value->failed);
     }
     if (info->last_error) {

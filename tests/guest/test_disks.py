@@ -226,7 +226,7 @@ def check_kernel_log(vm):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--machine", default="pc", choices=DISKS)
-    parser.add_argument("--rounds", default=12, type=int)
+    parser.add_argument("--rounds", default=8, type=int)
     args = parser.parse_args()
     tap = Tap()
 
@@ -243,7 +243,7 @@ def main():
                 check("file systems", check_setup, disks)
                 check("restores", check_revert, disks, args.rounds)
                 check("writes under way", check_in_flight, disks,
-                      args.rounds * 10)
+                      args.rounds * 25)
                 check("memory limit", check_limit, disks)
                 check("kernel log", check_kernel_log)
         except Skip as reason:

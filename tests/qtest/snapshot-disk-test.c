@@ -286,6 +286,113 @@ static void test_limit(void)
     image_free(&image);
 }
 
+/* With werror=stop the machine stops, and can be restored all the same. */
+static void test_limit_stops(void)
+{
+    Virtio v = { 0 };
+    Image image;
+
+    image_new(&image);
+    disk_open(&v, &image, ",disk-limit=8K", ",werror=stop");
+    virtio_save(&v);
+    for (int n = 0; n < 3; n++) {
+        disk_write(&v, &image, 0, 1);
+        virtio_blk_submit(&v, VIRTIO_BLK_T_OUT, 64, 512);
+        qtest_qmp_eventwait(v.qts, "STOP");
+        restore(&v, &image, image.content);
+        qtest_qmp_assert_success(v.qts, "{ 'execute': 'cont' }");
+        qtest_qmp_eventwait(v.qts, "RESUME");
+        disk_check_all(&v, &image);
+        restore(&v, &image, image.content);
+    }
+    virtio_close(&v);
+    image_free(&image);
+}
+
+/*
+ * An image that someone else has come to use cannot be written to at a
+ * discard: the disk stays in memory, until that is over.
+ */
+static void test_discard_fails(void)
+{
+    g_autofree char *log = NULL;
+    Virtio v = { 0 };
+    Image image;
+    Snap *other;
+
+    image_new(&image);
+    disk_open(&v, &image, "", "");
+    virtio_save(&v);
+    disk_write(&v, &image, 20, 5);
+    other = snap_start("-nodefaults -machine pc -m 16 -device snapshot "
+                       "-blockdev driver=file,node-name=f,filename=%s,"
+                       "read-only=on -device virtio-blk-pci,drive=f",
+                       image.name);
+    qtest_qmp_assert_success(v.qts,
+                             "{ 'execute': 'x-snapshot-device-discard' }");
+    log = snap_log(v.s);
+    snap_assert_contains(log, "stays in memory");
+    image_check(&image, image.content);
+    disk_check_all(&v, &image);
+    disk_write(&v, &image, 30, 1);
+    snap_end(other);
+
+    virtio_save(&v);
+    disk_check_all(&v, &image);
+    image_check(&image, image.content);
+    qtest_qmp_assert_success(v.qts,
+                             "{ 'execute': 'x-snapshot-device-discard' }");
+    image_check(&image, image.now);
+    disk_check_all(&v, &image);
+    virtio_close(&v);
+    image_free(&image);
+}
+
+/* Saved instants on top of each other, each with the disk it had */
+static void test_levels(void)
+{
+    g_autofree uint8_t *saved = g_malloc(4 * BYTES);
+    QVirtQueue queues[4];
+    Virtio v = { 0 };
+    Image image;
+
+    image_new(&image);
+    disk_open(&v, &image, "", "");
+    virtio_save(&v);            /* what comes first would go to the image */
+    for (int round = 0; round < 4; round++) {
+        for (int level = 0; level < 4; level++) {
+            for (int i = 0; i < 5; i++) {
+                disk_upset(&v, &image);
+            }
+            memcpy(saved + level * BYTES, image.now, BYTES);
+            g_assert_cmpint(snap_command(v.s, level ? SNAPSHOT_CMD_PUSH
+                                                    : SNAPSHOT_CMD_SAVE), ==,
+                            SNAPSHOT_RES_DONE);
+            v.vq_saved = queues[level] = *v.vq;
+            for (int n = 0; n < 5; n++) {
+                disk_upset(&v, &image);
+                restore(&v, &image, saved + level * BYTES);
+            }
+        }
+        for (int level = 2; level >= round; level--) {
+            disk_upset(&v, &image);
+            g_assert_cmpint(snap_command(v.s, SNAPSHOT_CMD_POP), ==,
+                            SNAPSHOT_RES_DONE);
+            *v.vq = v.vq_saved = queues[level];
+            memcpy(image.now, saved + level * BYTES, BYTES);
+            disk_check_all(&v, &image);
+            restore(&v, &image, saved + level * BYTES);
+            disk_check_all(&v, &image);
+        }
+    }
+    image_check(&image, image.content);
+    qtest_qmp_assert_success(v.qts,
+                             "{ 'execute': 'x-snapshot-device-discard' }");
+    image_check(&image, image.now);
+    virtio_close(&v);
+    image_free(&image);
+}
+
 /* What changes a disk from outside has to wait for the snapshot's end. */
 static void test_refused_meanwhile(void)
 {
@@ -393,6 +500,28 @@ static void cow_open(Virtio *v, const Image *image, const char *format,
     disk_check_all(v, image);
 }
 
+/* What is in memory stays behind, so the machine cannot go elsewhere. */
+static void migrate_in_vain(Virtio *v)
+{
+    g_autofree char *log = NULL;
+    g_autofree char *status = NULL;
+
+    qtest_qmp_assert_success(v->qts, "{ 'execute': 'migrate', 'arguments': {"
+                             " 'uri': 'exec:cat >/dev/null' } }");
+    do {
+        g_autoptr(QDict) info = qtest_qmp_assert_success_ref(v->qts,
+            "{ 'execute': 'query-migrate' }");
+
+        g_free(status);
+        status = g_strdup(qdict_get_try_str(info, "status") ?: "");
+        g_usleep(1000);
+    } while (!g_str_equal(status, "failed") &&
+             !g_str_equal(status, "completed"));
+    g_assert_cmpstr(status, ==, "failed");
+    log = snap_log(v->s);
+    snap_assert_contains(log, "cannot be handed over");
+}
+
 /* Two machines share an image that nobody may write to. */
 static void test_shared(const void *format)
 {
@@ -427,6 +556,9 @@ static void test_shared(const void *format)
                                  " 'x-snapshot-device-discard' }");
         disk_check_all(&v[i], &image[i]);
     }
+    migrate_in_vain(&v[0]);
+    disk_upset(&v[0], &image[0]);
+    disk_check_all(&v[0], &image[0]);
     for (int i = 0; i < 2; i++) {
         virtio_close(&v[i]);
     }
@@ -565,6 +697,9 @@ int main(int argc, char **argv)
                         test_in_flight);
     qtest_add_func("/snapshot/disk/discard", test_discard);
     qtest_add_func("/snapshot/disk/limit", test_limit);
+    qtest_add_func("/snapshot/disk/limit-stops", test_limit_stops);
+    qtest_add_func("/snapshot/disk/discard-fails", test_discard_fails);
+    qtest_add_func("/snapshot/disk/levels", test_levels);
     qtest_add_func("/snapshot/disk/refused-meanwhile",
                    test_refused_meanwhile);
     qtest_add_func("/snapshot/disk/job", test_job);
