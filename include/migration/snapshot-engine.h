@@ -72,6 +72,7 @@ typedef struct SnapshotCounters {
     uint64_t verify_failures;
     uint64_t pages_last;
     uint64_t pages_total;
+    uint64_t dropped_last;          /* of pages_last: private pages dropped */
     uint64_t words_last;            /* of bitmaps, searched for those pages */
     uint64_t ram_bytes;
     int64_t restore_ns;             /* the last restore, stop to resume */

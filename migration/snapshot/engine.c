@@ -285,6 +285,7 @@ static SnapshotResult restore(SnapshotOp op, int64_t *since, Error **errp)
     snapshot_count()->restores++;
     snapshot_count()->pages_last = pages;
     snapshot_count()->pages_total += pages;
+    snapshot_count()->dropped_last = engine.ram->dropped;
     snapshot_count()->words_last = snapshot_track_words();
     if (res == SNAPSHOT_RESULT_DONE && snapshot_count()->verify) {
         res = verify(errp);

@@ -105,6 +105,7 @@ SnapshotDeviceInfo *snapshot_count_info(void);
 
 typedef struct SnapshotOverlay SnapshotOverlay;     /* see ram-level.h */
 typedef struct SnapshotExcluded SnapshotExcluded;
+typedef struct SnapshotMapped SnapshotMapped;       /* see ram-mapped.h */
 
 /* One RAMBlock as it was at the save */
 typedef struct SnapshotBlock {
@@ -117,6 +118,8 @@ typedef struct SnapshotBlock {
     size_t size;            /* @used, rounded up to whole host pages */
     uint8_t *saved;         /* the saved content, @size bytes, readable */
     bool mapped;            /* "remap": @host is a mapping of our file */
+    unsigned long *anonymous;   /* "remap": 2 MiB that are not in the file */
+    unsigned long *copied;  /* "remap": pages copied into, or NULL: none */
     SnapshotOverlay *overlay;   /* of the topmost level; NULL: there is one */
     SnapshotExcluded *excluded; /* what is left alone; NULL: nothing */
 } SnapshotBlock;
@@ -146,8 +149,18 @@ typedef struct SnapshotRamOps {
      */
     void (*update)(SnapshotBlock *block, size_t offset, size_t len);
 
-    /* Put back @len bytes at @offset (whole pages), and no byte more. */
-    void (*put_back)(SnapshotBlock *block, size_t offset, size_t len);
+    /*
+     * Put back @len bytes at @offset (whole pages), and no byte more; at
+     * finish() at the latest.
+     */
+    void (*put_back)(SnapshotRam *ram, SnapshotBlock *block, size_t offset,
+                     size_t len);
+
+    /*
+     * The last call of a restore.  Returns how many pages were put back by
+     * dropping them.  May be NULL.
+     */
+    uint64_t (*finish)(SnapshotRam *ram);
 
     /* The same for what may not have been written at all */
     void (*put_back_whole)(SnapshotBlock *block, size_t offset, size_t len);
@@ -161,7 +174,10 @@ struct SnapshotRam {
     GArray *blocks;         /* of SnapshotBlock */
     uint32_t list_version;  /* of ram_list when the blocks were listed */
     size_t bytes;           /* sum of all ->size */
+    bool choose;            /* "auto": how to put back is chosen each time */
     char *path;             /* "remap": name of the file, NULL for a memfd */
+    uint64_t dropped;       /* pages that the last restore put back by that */
+    SnapshotMapped *mapped; /* "remap": what is put back, and how */
 };
 
 extern const SnapshotRamOps snapshot_ram_copy;

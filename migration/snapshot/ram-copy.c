@@ -7,10 +7,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "qemu/cutils.h"
 #include "qemu/madvise.h"
 #include "qapi/error.h"
-#include "internal.h"
+#include "compat-ram.h"
+#include "ram-zero.h"
 
 static bool copy_accepts(const SnapshotBlock *block, Error **errp)
 {
@@ -40,8 +40,10 @@ static SnapshotResult copy_save(SnapshotRam *ram, SnapshotRam *old,
 
     for (guint i = 0; i < ram->blocks->len; i++) {
         SnapshotBlock *b = &g_array_index(ram->blocks, SnapshotBlock, i);
+        /* The user may want more memory promised than there is: reserve=off */
+        int flags = b->rb->flags & RAM_NORESERVE ? MAP_NORESERVE : 0;
         void *shadow = mmap(NULL, b->size, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                            MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 
         if (shadow == MAP_FAILED) {
             error_setg_errno(errp, errno, "no memory for a copy of RAM block "
@@ -55,8 +57,10 @@ static SnapshotResult copy_save(SnapshotRam *ram, SnapshotRam *old,
     for (guint i = 0; i < ram->blocks->len; i++) {
         SnapshotBlock *b = &g_array_index(ram->blocks, SnapshotBlock, i);
 
+        g_autoptr(SnapshotZero) zero = snapshot_zero_new(b);
+
         for (size_t at = 0; at < b->size; at += page) {
-            if (!buffer_is_zero(b->host + at, page)) {
+            if (!snapshot_zero_is(zero, at, page)) {
                 memcpy(b->saved + at, b->host + at, page);
             }
         }
@@ -69,7 +73,8 @@ static void copy_update(SnapshotBlock *block, size_t offset, size_t len)
     memcpy(block->saved + offset, block->host + offset, len);
 }
 
-static void copy_put_back(SnapshotBlock *block, size_t offset, size_t len)
+static void copy_put_back(SnapshotRam *ram, SnapshotBlock *block,
+                          size_t offset, size_t len)
 {
     memcpy(block->host + offset, block->saved + offset, len);
 }
@@ -81,7 +86,7 @@ static void copy_put_back_whole(SnapshotBlock *block, size_t offset, size_t len)
     /* Pages that are only read cost no memory, on either side. */
     for (size_t at = offset; at < offset + len; at += page) {
         if (memcmp(block->host + at, block->saved + at, page)) {
-            copy_put_back(block, at, page);
+            memcpy(block->host + at, block->saved + at, page);
         }
     }
 }

@@ -14,6 +14,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/bitmap.h"
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/madvise.h"
@@ -23,7 +24,8 @@
 #include "hw/boards.h"
 #include "system/qtest.h"
 #include "compat-ram.h"
-#include "internal.h"
+#include "ram-mapped.h"
+#include "ram-zero.h"
 
 /* Zero RAM is told apart in units of this size. */
 #define CHUNK (2 * MiB)
@@ -77,11 +79,12 @@ static off_t list_extents(SnapshotRam *ram, GArray *extents)
 
     for (guint i = 0; i < ram->blocks->len; i++) {
         SnapshotBlock *b = &g_array_index(ram->blocks, SnapshotBlock, i);
+        g_autoptr(SnapshotZero) z = snapshot_zero_new(b);
         Extent *last = NULL;
 
         for (size_t at = 0; at < b->size; at += CHUNK) {
             size_t len = MIN(CHUNK, b->size - at);
-            bool zero = buffer_is_zero(b->host + at, len);
+            bool zero = snapshot_zero_is(z, at, len);
 
             if (last && last->zero == zero) {
                 last->len += len;
@@ -169,9 +172,12 @@ static SnapshotResult write_extents(int fd, const GArray *extents,
 
 static void *map_extent(const Extent *e, int fd, void *at, int prot)
 {
-    return mmap(at, e->len, prot,
-                MAP_PRIVATE | MAP_FIXED | (e->zero ? MAP_ANONYMOUS : 0),
-                e->zero ? -1 : fd, e->zero ? 0 : e->file_offset);
+    int flags = MAP_PRIVATE | MAP_FIXED | (e->zero ? MAP_ANONYMOUS : 0);
+
+    /* Memory that QEMU did not reserve (reserve=off) is not reserved here. */
+    flags |= e->block->rb->flags & RAM_NORESERVE ? MAP_NORESERVE : 0;
+    return mmap(at, e->len, prot, flags, e->zero ? -1 : fd,
+                e->zero ? 0 : e->file_offset);
 }
 
 /* Map all of the file, as it was saved, for reading: ->saved. */
@@ -189,6 +195,7 @@ static SnapshotResult map_saved(SnapshotRam *ram, const GArray *extents,
             return SNAPSHOT_RESULT_NOMEM;
         }
         b->saved = p;
+        b->anonymous = bitmap_new(DIV_ROUND_UP(b->size, CHUNK));
     }
     for (guint i = 0; i < extents->len; i++) {
         const Extent *e = &g_array_index(extents, Extent, i);
@@ -227,6 +234,10 @@ static SnapshotResult map_ram(const GArray *extents, int fd, Error **errp)
         }
         advise_like_ram(host, e->len);
         e->block->mapped = true;
+        if (e->zero) {
+            bitmap_set(e->block->anonymous, e->offset / CHUNK,
+                       DIV_ROUND_UP(e->len, CHUNK));
+        }
     }
     return SNAPSHOT_RESULT_DONE;
 }
@@ -280,6 +291,7 @@ static SnapshotResult remap_save(SnapshotRam *ram, SnapshotRam *old,
     }
     if (res == SNAPSHOT_RESULT_DONE) {
         forget_mapped(old);
+        snapshot_zero_mapped();
         res = map_ram(extents, fd, errp);
     }
     if (res == SNAPSHOT_RESULT_DONE) {
@@ -289,6 +301,7 @@ static SnapshotResult remap_save(SnapshotRam *ram, SnapshotRam *old,
     } else if (tmp && !ram->path) {
         unlink(tmp);
     }
+    ram->mapped = snapshot_mapped_new(ram->bytes, ram->choose);
     close(fd);  /* the mappings keep the file */
     return res;
 }
@@ -332,16 +345,46 @@ static void remap_release(SnapshotRam *ram)
             munmap(b->saved, b->size);
             b->saved = NULL;
         }
+        g_clear_pointer(&b->anonymous, g_free);
+        g_clear_pointer(&b->copied, g_free);
     }
+    g_clear_pointer(&ram->mapped, snapshot_mapped_free);
     if (ram->path) {
         unlink(ram->path);
     }
 }
 
-static void remap_put_back(SnapshotBlock *block, size_t offset, size_t len)
+/*
+ * Anonymous memory, which was zero, may be huge pages.  To drop a part of one
+ * would split it, so those are written over where they were written in part.
+ */
+static void remap_put_back(SnapshotRam *ram, SnapshotBlock *block,
+                           size_t offset, size_t len)
 {
     if (!block->mapped) {
         /* A later save got as far as to take the mapping away, and failed. */
+        memcpy(block->host + offset, block->saved + offset, len);
+        return;
+    }
+    while (len) {
+        size_t n = MIN(len, CHUNK - offset % CHUNK);
+        bool part = n < CHUNK && test_bit(offset / CHUNK, block->anonymous);
+
+        snapshot_mapped_add(ram->mapped, block, offset, n, part);
+        offset += n;
+        len -= n;
+    }
+}
+
+static uint64_t remap_finish(SnapshotRam *ram)
+{
+    return snapshot_mapped_finish(ram->mapped, ram);
+}
+
+static void remap_put_back_whole(SnapshotBlock *block, size_t offset,
+                                 size_t len)
+{
+    if (!block->mapped) {
         memcpy(block->host + offset, block->saved + offset, len);
         return;
     }
@@ -353,6 +396,7 @@ const SnapshotRamOps snapshot_ram_remap = {
     .accepts = remap_accepts,
     .save = remap_save,
     .put_back = remap_put_back,
-    .put_back_whole = remap_put_back,
+    .finish = remap_finish,
+    .put_back_whole = remap_put_back_whole,
     .release = remap_release,
 };

@@ -139,8 +139,8 @@ static bool can_update(const SnapshotRam *old, const SnapshotRamOps *ops)
 }
 
 static SnapshotResult save_with(SnapshotRam **ram, SnapshotRam *old,
-                                const SnapshotRamOps *ops, const char *file,
-                                Error **errp)
+                                const SnapshotRamOps *ops, bool choose,
+                                const char *file, Error **errp)
 {
     SnapshotResult res;
     SnapshotRam *new;
@@ -158,6 +158,7 @@ static SnapshotResult save_with(SnapshotRam **ram, SnapshotRam *old,
     if (!new) {
         return SNAPSHOT_RESULT_REFUSED;
     }
+    new->choose = choose;
     res = ops->save(new, old, file, errp);
     if (res != SNAPSHOT_RESULT_DONE) {
         snapshot_ram_free(new);
@@ -169,28 +170,47 @@ static SnapshotResult save_with(SnapshotRam **ram, SnapshotRam *old,
     return SNAPSHOT_RESULT_DONE;
 }
 
-SnapshotResult snapshot_ram_save(SnapshotRam **ram, SnapshotRam *old,
-                                 SnapshotDeviceEngine kind, const char *file,
-                                 Error **errp)
+/*
+ * "auto": to copy is the fastest way to put a page back, and huge pages stay
+ * what they are.  So RAM is mapped only where a copy does not fit, or where the
+ * user wants it in a file; then each restore chooses between copying and
+ * dropping.
+ */
+static SnapshotResult save_auto(SnapshotRam **ram, SnapshotRam *old,
+                                const char *file, Error **errp)
 {
     Error *err = NULL;
     SnapshotResult res;
 
-    if (kind == SNAPSHOT_DEVICE_ENGINE_REMAP) {
-        return save_with(ram, old, &snapshot_ram_remap, file, errp);
+    if (file) {
+        return save_with(ram, old, &snapshot_ram_remap, true, file, errp);
     }
-    res = save_with(ram, old, &snapshot_ram_copy, file, &err);
-    if (res == SNAPSHOT_RESULT_NOMEM && kind == SNAPSHOT_DEVICE_ENGINE_AUTO) {
+    res = save_with(ram, old, &snapshot_ram_copy, false, NULL, &err);
+    if (res == SNAPSHOT_RESULT_NOMEM) {
         info_report("snapshot: %s: trying engine=remap", error_get_pretty(err));
         error_free(err);
-        return save_with(ram, old, &snapshot_ram_remap, file, errp);
+        return save_with(ram, old, &snapshot_ram_remap, true, NULL, errp);
     }
     error_propagate(errp, err);
     return res;
 }
 
+SnapshotResult snapshot_ram_save(SnapshotRam **ram, SnapshotRam *old,
+                                 SnapshotDeviceEngine kind, const char *file,
+                                 Error **errp)
+{
+    switch (kind) {
+    case SNAPSHOT_DEVICE_ENGINE_COPY:
+        return save_with(ram, old, &snapshot_ram_copy, false, NULL, errp);
+    case SNAPSHOT_DEVICE_ENGINE_REMAP:
+        return save_with(ram, old, &snapshot_ram_remap, false, file, errp);
+    default:
+        return save_auto(ram, old, file, errp);
+    }
+}
+
 typedef struct PutBack {
-    const SnapshotRamOps *ops;
+    SnapshotRam *ram;
     uint64_t pages;
 } PutBack;
 
@@ -218,7 +238,7 @@ static void put_back_part(SnapshotBlock *block, size_t offset, size_t len,
     if (saved) {
         memcpy(block->host + offset, saved, len);
     } else {
-        p->ops->put_back(block, offset, len);
+        p->ram->ops->put_back(p->ram, block, offset, len);
     }
     p->pages += len / qemu_real_host_page_size();
     changed(block, offset, len, NULL);
@@ -232,9 +252,10 @@ static void put_back(SnapshotBlock *block, size_t offset, size_t len,
 
 uint64_t snapshot_ram_restore(SnapshotRam *ram)
 {
-    PutBack p = { .ops = ram->ops };
+    PutBack p = { .ram = ram };
 
     snapshot_track_collect(ram, put_back, &p);
+    ram->dropped = ram->ops->finish ? ram->ops->finish(ram) : 0;
     return p.pages;
 }
 

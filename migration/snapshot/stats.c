@@ -138,6 +138,7 @@ SnapshotDeviceInfo *snapshot_count_info(void)
     info->verify_failures = c->verify_failures;
     info->pages_last = c->pages_last;
     info->pages_total = c->pages_total;
+    info->dropped_last = c->dropped_last;
     info->words_last = c->words_last;
     info->ram_bytes = c->ram_bytes;
     info->last_error = g_strdup(last_error);

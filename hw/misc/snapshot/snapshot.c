@@ -408,7 +408,8 @@ static void snapshot_class_init(ObjectClass *oc, SnapshotClassData *data)
                                    snapshot_get_engine, snapshot_set_engine);
     object_class_property_set_description(oc, "engine",
         "copy: shadow copy of RAM; remap: private mapping of a file; auto: "
-        "copy, or remap where memory is short (default: auto)");
+        "copy, or remap where memory is short or file= is given "
+        "(default: auto)");
     object_class_property_add(oc, "stats", "SnapshotDeviceInfo",
                               snapshot_get_stats, NULL, NULL, NULL);
     object_class_property_set_description(oc, "stats",
