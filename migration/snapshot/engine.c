@@ -423,9 +423,12 @@ bool snapshot_busy(void)
 
 void snapshot_configure(const SnapshotConfig *config)
 {
+    /* @config may be a copy of ours, with the same name in it. */
+    char *file = g_strdup(config->file);
+
     g_free(engine.config.file);
     engine.config = *config;
-    engine.config.file = g_strdup(config->file);
+    engine.config.file = file;
 }
 
 void snapshot_set_verify(bool verify)
