@@ -23,6 +23,7 @@ import plot
 import points
 import report
 from machines import VIRTIO, Machine, guest
+import test_payload    # noqa: E402  (machines.py adds its directory)
 
 ENGINES = ("copy", "remap")
 KVM_RAM_MIB = 128
@@ -145,11 +146,12 @@ class Bench:
 
 def kvm_problem(work):
     """Why KVM cannot be measured here; None if it can."""
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return "no /dev/kvm, or no permission for it"
+    problem = test_payload.kvm_problem(["-accel", "kvm"])
+    if problem:
+        return problem
     try:
         points.payload_run(Machine("pc", ram_mib=KVM_RAM_MIB, accel="kvm"),
-                           work, "copy", 0, 10)
+                           work, "copy", aims.PAGES, 10)
     except (guest.VMError, guest.QMPError) as error:
         return str(error).splitlines()[0]
     return None

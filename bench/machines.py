@@ -68,8 +68,9 @@ def bare_metal(machine, work, engine, options):
     """The bare-metal payload, started on @machine with its own @options."""
     return guest.VM(
         *machine.options(make_disk(work), "format=raw", "readonly=on"),
-        "-device", f"snapshot,engine={engine}", "-debugcon", "chardev:console", "-kernel", PAYLOAD,
-        "-append", f"tests=rate paging {options}")
+        "-device", f"snapshot,engine={engine}", "-kernel", PAYLOAD,
+        "-device", "isa-debugcon,iobase=0xe9,chardev=console",
+        "-append", f"tests=rate {options}")
 
 
 def set_property(vm, name, value):
