@@ -36,6 +36,10 @@ bench: all
 	@scripts/packages bench
 	@SNAPSHOT_BUILD=$(CURDIR)/build bench/bench.py $(if $(QUICK),--quick)
 
+# The results of the last 'make bench' into docs/performance.rst
+bench-docs:
+	@bench/report.py --docs build/bench/restore.json
+
 check-sanitize: setup
 	@scripts/build-qemu --sanitize --tests
 	@$(COMPILE)
@@ -83,6 +87,7 @@ help:
 	@echo 'make qemu           only build/bin/qemu-system-x86_64'
 	@echo 'make guest          only build/guest/vmlinuz, initramfs.cpio.gz'
 	@echo 'make bench          measure restores; results in build/bench'
+	@echo 'make bench-docs     and put the results of that in docs/'
 	@echo 'make check-upstream run QEMU'"'"'s own qtests, with and without us'
 	@echo 'make check-sanitize run the tests on a build with ASan and UBSan'
 	@echo 'make matrix         restore every machine with every device, verified'
@@ -96,5 +101,6 @@ help:
 	@echo 'QUICK=1             bench: fewer points'
 	@echo 'JOBS=N              how many compilers at once'
 
-.PHONY: all qemu guest demo bench check check-sanitize check-upstream matrix \
-	graft ungraft packages source setup clean distclean help
+.PHONY: all qemu guest demo bench bench-docs check check-sanitize \
+	check-upstream matrix graft ungraft packages source setup clean \
+	distclean help

@@ -4,10 +4,15 @@
 
 import argparse
 import json
+import os
+import shutil
 import sys
 
 import aims
-from machines import Machine
+from machines import ROOT, Machine
+
+# What docs/performance.rst has after this line is written by --docs.
+MARK = ".. The rest of this page is written by 'make bench-docs'.\n"
 
 POINT_HEADS = ("machine", "engine", "pages written", "restores/s", "p50 us",
                "p99 us", "max us", "stop", "RAM", "devices", "resume")
@@ -89,13 +94,32 @@ def full_report(result):
     return "\n".join(parts)
 
 
+def write_docs(result, drawing):
+    """Renew the tables in docs/performance.rst, and the drawing beside it."""
+    page = os.path.join(ROOT, "docs", "performance.rst")
+    with open(page, encoding="utf-8") as file:
+        text = file.read()
+    head, mark, _ = text.partition(MARK)
+    if not mark:
+        raise ValueError(f"{page} has no line '{MARK.strip()}'")
+    with open(page, "w", encoding="utf-8") as file:
+        file.write(head + mark + "\n" + full_report(result))
+    shutil.copyfile(drawing, page.replace(".rst", ".svg"))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--docs", action="store_true",
+                        help="write them to docs/performance.rst")
     parser.add_argument("result", help="restore.json of the benchmark")
     args = parser.parse_args()
     try:
         with open(args.result, encoding="utf-8") as file:
-            print(full_report(json.load(file)))
+            result = json.load(file)
+        if args.docs:
+            write_docs(result, args.result.replace(".json", ".svg"))
+        else:
+            print(full_report(result))
     except (OSError, ValueError, KeyError) as error:
         print(f"report.py: error: cannot read {args.result}: {error}",
               file=sys.stderr)
