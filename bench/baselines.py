@@ -69,7 +69,7 @@ def new_process(machine, work, count):
     """A new QEMU that loads the machine from a mapped-ram file."""
     state = os.path.join(work, "state")
     options = ["-rtc", "clock=vm", *machine.options(
-        machines.make_disk(work), "format=raw", "readonly=on")]
+        machines.make_disk(work), "format=raw")]
     with guest.boot_linux(*options) as vm:
         vm.qmp("migrate-set-capabilities", capabilities=[
             {"capability": "mapped-ram", "state": True}])

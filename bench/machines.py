@@ -58,7 +58,7 @@ def make_disk(work):
 @contextlib.contextmanager
 def linux(machine, work, *more):
     """The default guest, booted on @machine, with the snapshot device."""
-    options = machine.options(make_disk(work), "format=raw", "readonly=on")
+    options = machine.options(make_disk(work), "format=raw")
     vm = guest.boot_linux(*options, "-device", "snapshot,id=snap", *more)
     with vm:
         yield vm
@@ -67,7 +67,7 @@ def linux(machine, work, *more):
 def bare_metal(machine, work, engine, options):
     """The bare-metal payload, started on @machine with its own @options."""
     return guest.VM(
-        *machine.options(make_disk(work), "format=raw", "readonly=on"),
+        *machine.options(make_disk(work), "format=raw"),
         "-device", f"snapshot,engine={engine}", "-kernel", PAYLOAD,
         "-device", "isa-debugcon,iobase=0xe9,chardev=console",
         "-append", f"tests=rate {options}")

@@ -124,8 +124,7 @@ def count_instructions(machine, work, restores):
         f"--toggle-collect={COUNTED}",
         f"--callgrind-out-file={os.path.join(work, 'callgrind.out')}",
         QEMU, "-display", "none", "-nodefaults", "-no-reboot",
-        *machine.options(machines.make_disk(work), "format=raw",
-                         "readonly=on"),
+        *machine.options(machines.make_disk(work), "format=raw"),
         "-debugcon", "stdio", "-device", "isa-debug-exit,iobase=0xf4",
         "-device", "snapshot", "-kernel", machines.PAYLOAD,
         "-append", f"tests=rate dirty={PAGES} restores={restores}"]
