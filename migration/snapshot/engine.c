@@ -8,8 +8,6 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "migration/blocker.h"
-#include "migration/misc.h"
 #include "qapi/error.h"
 #include "qapi/util.h"
 #include "qemu/error-report.h"
@@ -38,21 +36,9 @@ static struct {
     Level levels[SNAPSHOT_LEVELS_MAX];
     unsigned int depth;
     SnapshotDisks *disks;
-    Error *blocker;     /* of migration, while there is a snapshot */
-    bool holds_ram;     /* no balloon may drop pages: nobody would tell us */
 } engine = {
     .config.disk_limit = SNAPSHOT_DISK_LIMIT,
 };
-
-/* Other parts of QEMU may do again what a snapshot keeps them from doing. */
-static void let_go(void)
-{
-    migrate_del_blocker(&engine.blocker);
-    if (engine.holds_ram) {
-        ram_block_discard_disable(false);
-        engine.holds_ram = false;
-    }
-}
 
 static Level *top_level(void)
 {
@@ -80,7 +66,7 @@ static void forget_snapshot(void)
     free_levels();
     snapshot_disks_free(g_steal_pointer(&engine.disks));
     snapshot_track_stop();
-    let_go();
+    snapshot_let_go();
     snapshot_count_reset();
 }
 
@@ -94,35 +80,10 @@ static void machine_is_loaded(void)
     }
 }
 
-/*
- * Everything that must hold before the machine is stopped for a save.  (Once
- * it is, migration counts as busy and takes no blocker.)
- */
+/* What must hold before the machine is stopped for a save */
 static SnapshotResult prepare_save(Error **errp)
 {
-    int ret;
-    bool ok;
-
-    if (migration_is_running() || runstate_check(RUN_STATE_INMIGRATE)) {
-        error_setg(errp, "a migration is under way; wait for its end");
-        return SNAPSHOT_RESULT_REFUSED;
-    }
-    /* Look for obstacles other than ourselves. */
-    let_go();
-    ok = snapshot_check_machine(errp);
-    error_setg(&engine.blocker, "there is a machine snapshot: discard it "
-               "(x-snapshot-device-discard) or unplug the snapshot device");
-    if (migrate_add_blocker(&engine.blocker, ok ? errp : NULL) < 0) {
-        ok = false;
-    }
-    ret = ram_block_discard_disable(true);
-    engine.holds_ram = ret == 0;
-    if (ok && ret < 0) {
-        error_setg_errno(errp, -ret, "cannot keep devices from giving guest "
-                         "RAM back to the host");
-        ok = false;
-    }
-    if (!ok || !snapshot_track_start(errp)) {
+    if (!snapshot_hold(errp) || !snapshot_track_start(errp)) {
         return SNAPSHOT_RESULT_REFUSED;
     }
     snapshot_devices_on_load(machine_is_loaded);

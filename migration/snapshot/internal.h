@@ -44,6 +44,21 @@ SnapshotResult snapshot_engine_exclude(uint64_t start, uint64_t length,
 void snapshot_engine_include_all(void);
 
 /*
+ * What nobody may do while there is a snapshot (hold.c)
+ */
+
+/*
+ * See whether the machine can be saved, block migration, and keep guest RAM
+ * where it is.  Called before the machine is stopped: once it is, migration
+ * counts as busy and takes no blocker.  Returns false if something is in the
+ * way; what could be held is held even then, for the snapshot that exists.
+ */
+bool snapshot_hold(Error **errp);
+
+/* Other parts of QEMU may do it again. */
+void snapshot_let_go(void);
+
+/*
  * The machine comes to rest (rest.c)
  */
 
