@@ -17,9 +17,7 @@
  */
 #include "qemu/osdep.h"
 #include "block/block-io.h"
-#include "block/block_int.h"
 #include "block/qdict.h"
-#include "block/snapshot-cow.h"
 #include "migration/snapshot-compat.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
@@ -27,34 +25,12 @@
 #include "qemu/memalign.h"
 #include "qemu/module.h"
 #include "qemu/option.h"
-#include "snapshot-cow-map.h"
+#include "snapshot-cow-state.h"
 
-#define DRIVER "snapshot-cow"
-#define OPT_IMAGE "image"
 #define OPT_LIMIT "limit"
 
-typedef struct CowState {
-    BdrvChild *image;
-    int64_t length;
-    bool inserted;          /* by snapshot_cow_insert() */
-    bool committing;        /* the image may be written to */
-
-    /*
-     * Requests may come from several threads.  The lock is held while memory
-     * is copied, never across a yield.
-     */
-    QemuMutex lock;
-    CowMap *map;
-    uint64_t failed;
-    bool told;              /* that requests fail, since the last save */
-
-    /* For snapshot_cow_verify() */
-    GArray *checksums;      /* uint64_t: of all that was held, at each save */
-    uint64_t writes;        /* write_gen of all nodes below, at the last */
-} CowState;
-
 static QemuOptsList runtime_opts = {
-    .name = DRIVER,
+    .name = COW_DRIVER,
     .head = QTAILQ_HEAD_INITIALIZER(runtime_opts.head),
     .desc = {
         {
@@ -66,8 +42,11 @@ static QemuOptsList runtime_opts = {
     },
 };
 
-/* The name of the disk that @bs makes up, for messages */
-static const char *name_of(BlockDriverState *bs)
+/*
+ * The node
+ */
+
+const char *cow_name(BlockDriverState *bs)
 {
     CowState *s = bs->opaque;
     const char *name = bdrv_get_device_name(bs);
@@ -75,10 +54,6 @@ static const char *name_of(BlockDriverState *bs)
     return *name ? name
            : bdrv_get_node_name(s->inserted ? s->image->bs : bs);
 }
-
-/*
- * The node
- */
 
 static void free_state(CowState *s)
 {
@@ -111,10 +86,11 @@ cow_open(BlockDriverState *bs, QDict *options, int flags, Error **errp)
         goto fail;
     }
     /* What is opened along with us is only read; a node by name is as it is. */
-    if (!qdict_get_try_str(options, OPT_IMAGE)) {
-        qdict_set_default_str(options, OPT_IMAGE "." BDRV_OPT_READ_ONLY, "on");
+    if (!qdict_get_try_str(options, COW_OPT_IMAGE)) {
+        qdict_set_default_str(options, COW_OPT_IMAGE "." BDRV_OPT_READ_ONLY,
+                              "on");
     }
-    s->image = bdrv_open_child(NULL, options, OPT_IMAGE, bs, &child_of_bds,
+    s->image = bdrv_open_child(NULL, options, COW_OPT_IMAGE, bs, &child_of_bds,
                                BDRV_CHILD_DATA, false, errp);
     if (!s->image) {
         goto fail;
@@ -193,7 +169,7 @@ static int GRAPH_RDLOCK cow_inactivate(BlockDriverState *bs)
         return 0;
     }
     error_report("%s: writes to disk '%s' are held in this process and cannot "
-                 "be handed over", DRIVER, name_of(bs));
+                 "be handed over", COW_DRIVER, cow_name(bs));
     return -ENOTSUP;
 }
 
@@ -284,9 +260,10 @@ static int request_failed(BlockDriverState *bs, int ret)
         s->failed++;
     }
     if (first) {
-        error_report("%s: a write to disk '%s' fails: %s", DRIVER, name_of(bs),
-                     ret == -EDQUOT ? "its writes take all the memory that "
-                     "the limit allows; raise the limit" : strerror(-ret));
+        error_report("%s: a write to disk '%s' fails: %s", COW_DRIVER,
+                     cow_name(bs), ret == -EDQUOT
+                     ? "its writes take all the memory that the limit allows; "
+                     "raise the limit" : strerror(-ret));
     }
     return ret;
 }
@@ -429,8 +406,8 @@ cow_co_block_status(BlockDriverState *bs, SnapshotStatusMode mode,
     return BDRV_BLOCK_RAW | BDRV_BLOCK_OFFSET_VALID;
 }
 
-static BlockDriver bdrv_snapshot_cow = {
-    .format_name = DRIVER,
+BlockDriver bdrv_snapshot_cow = {
+    .format_name = COW_DRIVER,
     .instance_size = sizeof(CowState),
 
     .bdrv_open = cow_open,
@@ -454,225 +431,3 @@ static void bdrv_snapshot_cow_init(void)
 }
 
 block_init(bdrv_snapshot_cow_init);
-
-/*
- * For the engine of machine snapshots
- */
-
-bool snapshot_cow_is(BlockDriverState *bs)
-{
-    return bs->drv == &bdrv_snapshot_cow;
-}
-
-const char *snapshot_cow_name(BlockDriverState *cow)
-{
-    GRAPH_RDLOCK_GUARD_MAINLOOP();
-    return name_of(cow);
-}
-
-BlockDriverState *snapshot_cow_insert(BlockDriverState *bs, uint64_t limit,
-                                      Error **errp)
-{
-    QDict *options = qdict_new();
-    BlockDriverState *cow;
-    int ret = bdrv_flush(bs);
-
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "cannot flush '%s'",
-                         bdrv_get_device_or_node_name(bs));
-        qobject_unref(options);
-        return NULL;
-    }
-    qdict_put_str(options, "driver", DRIVER);
-    qdict_put_str(options, OPT_IMAGE, bdrv_get_node_name(bs));
-    cow = bdrv_insert_node(bs, options, BDRV_O_RDWR | BDRV_O_UNMAP, errp);
-    if (cow) {
-        CowState *s = cow->opaque;
-
-        s->inserted = true;
-        cow_map_set_limit(s->map, limit);
-    }
-    return cow;
-}
-
-typedef struct Commit {
-    CowState *s;
-    uint8_t *buffer;
-} Commit;
-
-static int commit_run(uint64_t cluster, unsigned n, uint8_t *const *data,
-                      void *opaque)
-{
-    Commit *c = opaque;
-    int64_t offset = cluster << COW_CLUSTER_BITS;
-    int64_t len = MIN(n << COW_CLUSTER_BITS, c->s->length - offset);
-
-    if (!data[0]) {
-        return bdrv_pwrite_zeroes(c->s->image, offset, len,
-                                  BDRV_REQ_MAY_UNMAP);
-    }
-    for (unsigned i = 0; i < n; i++) {
-        memcpy(c->buffer + i * COW_CLUSTER, data[i], COW_CLUSTER);
-    }
-    return bdrv_pwrite(c->s->image, offset, len, c->buffer, 0);
-}
-
-static void merge_all(CowMap *map)
-{
-    while (cow_map_layers(map) > 1) {
-        cow_map_merge(map);
-    }
-}
-
-static int refresh_perms(BlockDriverState *cow, Error **errp)
-{
-    CowState *s = cow->opaque;
-
-    GRAPH_RDLOCK_GUARD_MAINLOOP();
-    return bdrv_child_refresh_perms(cow, s->image, errp);
-}
-
-/* Write everything to the image. */
-static bool commit(BlockDriverState *cow, Error **errp)
-{
-    CowState *s = cow->opaque;
-    Commit c = { .s = s };
-    int ret;
-
-    if (!cow_map_bytes(s->map)) {
-        return true;
-    }
-    s->committing = true;
-    ret = refresh_perms(cow, errp);
-    if (ret == 0) {
-        c.buffer = qemu_blockalign(s->image->bs, COW_CHUNK * COW_CLUSTER);
-        ret = cow_map_foreach(s->map, commit_run, &c);
-        ret = ret < 0 ? ret : bdrv_flush(s->image->bs);
-        qemu_vfree(c.buffer);
-        if (ret < 0) {
-            error_setg_errno(errp, -ret, "cannot write to '%s'",
-                             bdrv_get_device_or_node_name(s->image->bs));
-        }
-    }
-    s->committing = false;
-    refresh_perms(cow, NULL);
-    return ret == 0;
-}
-
-bool snapshot_cow_remove(BlockDriverState *cow, Error **errp)
-{
-    CowState *s = cow->opaque;
-    BlockDriverState *image = s->image->bs;
-    int ret;
-
-    merge_all(s->map);
-    if (!s->inserted) {
-        return true;
-    }
-    bdrv_drained_begin(cow);
-    if (!commit(cow, errp)) {
-        bdrv_drained_end(cow);
-        return false;
-    }
-    bdrv_ref(image);
-    bdrv_drained_begin(image);
-    bdrv_graph_wrlock();
-    ret = bdrv_replace_node(cow, image, errp);
-    bdrv_graph_wrunlock();
-    bdrv_drained_end(image);
-    bdrv_drained_end(cow);
-    bdrv_unref(image);
-    return ret == 0;
-}
-
-void snapshot_cow_set_limit(BlockDriverState *cow, uint64_t limit)
-{
-    CowState *s = cow->opaque;
-
-    if (s->inserted) {
-        cow_map_set_limit(s->map, limit);
-    }
-}
-
-/* How often @bs or a node below it was written to */
-static uint64_t GRAPH_RDLOCK count_writes(BlockDriverState *bs)
-{
-    uint64_t writes = qatomic_read(&bs->write_gen);
-    BdrvChild *child;
-
-    QLIST_FOREACH(child, &bs->children, next) {
-        writes += count_writes(child->bs);
-    }
-    return writes;
-}
-
-static uint64_t image_writes(CowState *s)
-{
-    GRAPH_RDLOCK_GUARD_MAINLOOP();
-    return count_writes(s->image->bs);
-}
-
-void snapshot_cow_save(BlockDriverState *cow, bool replace)
-{
-    CowState *s = cow->opaque;
-    uint64_t sum;
-
-    if (replace) {
-        merge_all(s->map);
-        g_array_set_size(s->checksums, 0);
-    }
-    cow_map_push(s->map);
-    sum = cow_map_checksum(s->map);
-    g_array_append_val(s->checksums, sum);
-    s->writes = image_writes(s);
-    s->told = false;
-    s->failed = 0;
-}
-
-uint64_t snapshot_cow_revert(BlockDriverState *cow)
-{
-    CowState *s = cow->opaque;
-
-    return cow_map_revert(s->map);
-}
-
-void snapshot_cow_pop(BlockDriverState *cow)
-{
-    CowState *s = cow->opaque;
-
-    cow_map_drop(s->map);
-    g_array_set_size(s->checksums, s->checksums->len - 1);
-}
-
-bool snapshot_cow_verify(BlockDriverState *cow, Error **errp)
-{
-    CowState *s = cow->opaque;
-    uint64_t written = cow_map_held(s->map, cow_map_layers(s->map) - 1);
-    const char *name = snapshot_cow_name(cow);
-
-    if (written) {
-        error_setg(errp, "disk '%s': %" PRIu64 " clusters are not those of "
-                   "the save", name, written);
-    } else if (cow_map_checksum(s->map) !=
-               g_array_index(s->checksums, uint64_t, s->checksums->len - 1)) {
-        error_setg(errp, "disk '%s': what was saved of it has changed", name);
-    } else if (image_writes(s) != s->writes) {
-        error_setg(errp, "disk '%s': its image was written to since the save",
-                   name);
-    } else {
-        return true;
-    }
-    return false;
-}
-
-void snapshot_cow_stats(BlockDriverState *cow, SnapshotCowStats *stats)
-{
-    CowState *s = cow->opaque;
-
-    *stats = (SnapshotCowStats) {
-        .bytes = cow_map_bytes(s->map),
-        .limit = cow_map_limit(s->map),
-        .clusters = cow_map_held(s->map, cow_map_layers(s->map) - 1),
-        .failed = s->failed,
-    };
-}

@@ -171,6 +171,23 @@ def check_revert(vm, disks, rounds):
     equal("checksums after a mount", vm.must("checksums"), before)
 
 
+def check_from_inside(vm, disks):
+    """The guest saves, restores and discards by itself."""
+    before = vm.must("checksums")
+    equal("checksums", vm.must(
+        "for run in 1 2 3; do snapctl save >/dev/null; [ $? = 0 ] || break; "
+        "spoil $run || exit 1; snapctl restore; done; checksums"), before)
+    equal("restores", verified(vm)["restores"], 1)
+    images = [disk.checksum() for disk in disks]
+    vm.must("umount /mnt/*/; snapctl discard")
+    for disk, image in zip(disks, images):
+        if disk.checksum() == image:
+            raise AssertionError(f"{disk.name}: nothing was written")
+        disk.fsck()
+    vm.must("mount_all")
+    equal("checksums after a mount", vm.must("checksums"), before)
+
+
 def check_in_flight(vm, disks, rounds):
     """Restores while the guest writes to all disks, and a save, too."""
     vm.must("pids=; for dir in /mnt/*/; do churn $dir & "
@@ -238,10 +255,12 @@ def main():
             disks = [Disk(work, *disk) for disk in DISKS[args.machine]]
             options = sum((disk.options() for disk in disks), [])
             with boot_linux("-machine", args.machine, "-m", "192",
+                            "-smp", "1" if args.machine == "pc" else "2",
                             "-object", "iothread,id=io",
                             "-device", "snapshot,verify=on", *options) as vm:
                 check("file systems", check_setup, disks)
                 check("restores", check_revert, disks, args.rounds)
+                check("commands of the guest", check_from_inside, disks)
                 check("writes under way", check_in_flight, disks,
                       args.rounds * 25)
                 check("memory limit", check_limit, disks)
