@@ -57,7 +57,6 @@ static void test_job(void)
     Virtio v = { 0 };
     Image image;
 
-    image_new(&image);
     disk_open(&v, &image, "", "");
     qtest_qmp_assert_success(v.qts, "{ 'execute': 'blockdev-add',"
                              " 'arguments': { 'driver': 'null-co',"
@@ -72,8 +71,7 @@ static void test_job(void)
                              " 'arguments': { 'id': 'j' } }");
     qtest_qmp_eventwait(v.qts, "BLOCK_JOB_CANCELLED");
     virtio_save(&v);
-    virtio_close(&v);
-    image_free(&image);
+    disk_close(&v, &image);
 }
 
 /* An unplugged disk keeps what was written to it, and there is no way back. */
@@ -83,7 +81,6 @@ static void test_unplug(void)
     Virtio v = { 0 };
     Image image;
 
-    image_new(&image);
     disk_open(&v, &image, "", "");
     virtio_save(&v);
     disk_write(&v, &image, 8, 4);
@@ -96,8 +93,7 @@ static void test_unplug(void)
     why = snap_qmp_error(v.qts, "{ 'execute': 'x-snapshot-device-restore' }");
     qtest_qmp_assert_success(v.qts,
                              "{ 'execute': 'x-snapshot-device-save' }");
-    virtio_close(&v);
-    image_free(&image);
+    disk_close(&v, &image);
 }
 
 /*

@@ -17,7 +17,6 @@ static void test_revert(const void *options)
     Virtio v = { 0 };
     Image image;
 
-    image_new(&image);
     disk_open(&v, &image, "", options);
     disk_check_all(&v, &image);
     disk_write(&v, &image, 3, 2);           /* before there is a snapshot */
@@ -55,7 +54,6 @@ static void test_discard(void)
     Virtio v = { 0 };
     Image image;
 
-    image_new(&image);
     disk_open(&v, &image, "", "");
     virtio_save(&v);
     disk_write(&v, &image, 0, DISK_MOST);
@@ -70,8 +68,7 @@ static void test_discard(void)
     disk_check_all(&v, &image);
     disk_write(&v, &image, 100, 3);
     image_check(&image, image.now);
-    virtio_close(&v);
-    image_free(&image);
+    disk_close(&v, &image);
 }
 
 /* Writes that are under way at a restore come too late to change anything. */
@@ -80,7 +77,6 @@ static void test_in_flight(const void *options)
     Virtio v = { 0 };
     Image image;
 
-    image_new(&image);
     disk_open(&v, &image, "", options);
     virtio_save(&v);
     for (int n = 0; n < ROUNDS; n++) {
@@ -109,7 +105,6 @@ static void test_limit(void)
     Virtio v = { 0 };
     Image image;
 
-    image_new(&image);
     disk_open(&v, &image, ",disk-limit=32K", "");
     virtio_save(&v);
     for (int n = 0; n < 2; n++) {
@@ -132,8 +127,7 @@ static void test_limit(void)
     told = strstr(log, "raise the limit");
     g_assert_nonnull(told);
     g_assert_null(strstr(told + 1, "raise the limit"));
-    virtio_close(&v);
-    image_free(&image);
+    disk_close(&v, &image);
 }
 
 /* With werror=stop the machine stops, and can be restored all the same. */
@@ -142,7 +136,6 @@ static void test_limit_stops(void)
     Virtio v = { 0 };
     Image image;
 
-    image_new(&image);
     disk_open(&v, &image, ",disk-limit=8K", ",werror=stop");
     virtio_save(&v);
     for (int n = 0; n < 3; n++) {
@@ -155,8 +148,7 @@ static void test_limit_stops(void)
         disk_check_all(&v, &image);
         disk_restore(&v, &image, image.content);
     }
-    virtio_close(&v);
-    image_free(&image);
+    disk_close(&v, &image);
 }
 
 /*
@@ -170,7 +162,6 @@ static void test_discard_fails(void)
     Image image;
     Snap *other;
 
-    image_new(&image);
     disk_open(&v, &image, "", "");
     virtio_save(&v);
     disk_write(&v, &image, 20, 5);
@@ -194,8 +185,7 @@ static void test_discard_fails(void)
                              "{ 'execute': 'x-snapshot-device-discard' }");
     image_check(&image, image.now);
     disk_check_all(&v, &image);
-    virtio_close(&v);
-    image_free(&image);
+    disk_close(&v, &image);
 }
 
 /* Saved instants on top of each other, each with the disk it had */
@@ -206,7 +196,6 @@ static void test_levels(void)
     Virtio v = { 0 };
     Image image;
 
-    image_new(&image);
     disk_open(&v, &image, "", "");
     virtio_save(&v);            /* what comes first would go to the image */
     for (int round = 0; round < 4; round++) {
@@ -239,8 +228,7 @@ static void test_levels(void)
     qtest_qmp_assert_success(v.qts,
                              "{ 'execute': 'x-snapshot-device-discard' }");
     image_check(&image, image.now);
-    virtio_close(&v);
-    image_free(&image);
+    disk_close(&v, &image);
 }
 
 int main(int argc, char **argv)

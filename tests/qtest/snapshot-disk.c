@@ -43,9 +43,10 @@ void image_free(Image *image)
     g_free(image->name);
 }
 
-void disk_open(Virtio *v, const Image *image, const char *snapshot,
+void disk_open(Virtio *v, Image *image, const char *snapshot,
                const char *device)
 {
+    image_new(image);
     v->unwanted = 0;
     virtio_open(v, snap_start("-nodefaults -machine pc -m 16 "
                               "-device snapshot,addr=4,verify=on%s "
@@ -56,6 +57,12 @@ void disk_open(Virtio *v, const Image *image, const char *snapshot,
                               "discard=unmap "
                               "-device virtio-blk-pci,drive=d,addr=%d,id=vd%s",
                               snapshot, image->name, VIRTIO_SLOT, device), 0);
+}
+
+void disk_close(Virtio *v, Image *image)
+{
+    virtio_close(v);
+    image_free(image);
 }
 
 uint8_t disk_write(Virtio *v, Image *image, unsigned sector, unsigned n)

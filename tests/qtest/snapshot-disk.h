@@ -36,13 +36,14 @@ void image_free(Image *image);
 void image_check(const Image *image, const uint8_t *expected);
 
 /**
- * disk_open: start a machine with the image, node "d", on a virtio disk
+ * disk_open: start a machine with a new image, node "d", on a virtio disk
  * @snapshot, @device: more options of the snapshot device and of the disk
  *
- * End it with virtio_close().
+ * End it with disk_close(), or virtio_close() and, later, image_free().
  */
-void disk_open(Virtio *v, const Image *image, const char *snapshot,
+void disk_open(Virtio *v, Image *image, const char *snapshot,
                const char *device);
+void disk_close(Virtio *v, Image *image);
 
 /**
  * disk_write: write random data to @n sectors; returns the status
