@@ -36,14 +36,16 @@ def curves(points, common):
     return named
 
 
-def panel(title, label, lines):
+def panel(title, label, key, lines):
     """The gnuplot commands for one panel.
 
+    @key: the corner for the names of the lines
     @lines: [(name, style, [(x, y), ...])]
     """
     if not any(values for _, _, values in lines):
         return ["set multiplot next"]
-    text = [f'set title "{title}"', f'set ylabel "{label}"']
+    text = [f'set title "{title}"', f'set ylabel "{label}"',
+            f"set key {key} left"]
     for i, (_, _, values) in enumerate(lines):
         text += [f"$data{i} << END", *(f"{x} {y}" for x, y in values), "END"]
     text.append("plot " + ", ".join(
@@ -55,7 +57,7 @@ def panel(title, label, lines):
 
 def rate_panel(title, groups):
     """Restores a second by the host's clock."""
-    return panel(title, "restores a second", [
+    return panel(title, "restores a second", "bottom", [
         (name, (style, False), [(p["pages_per_restore"], p["restores_per_s"])
                                 for p in group])
         for style, (name, group) in styled(groups)])
@@ -70,7 +72,7 @@ def latency_panel(groups):
         lines.append(("", (style, True), [
             (p["pages_per_restore"], p["p99_us"]) for p in group]))
     return panel("single points: 99th percentile", "microseconds a restore",
-                 lines)
+                 "top", lines)
 
 
 def styled(groups):

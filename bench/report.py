@@ -70,10 +70,12 @@ def table(heads, rows):
 
 def describe_host(host):
     """One paragraph on where and when it was measured."""
+    kvm = host.get("kvm", "used")
+    left_out = "" if kvm == "used" else f"  KVM was left out: {kvm}."
     return (f"Measured on {host['date']} on {host['cpu']}, {host['cpus']} "
             f"processors, Linux {host['kernel']}, QEMU {host['qemu']}; load "
             f"{host['load_before']:.1f} before and {host['load_after']:.1f} "
-            "after.")
+            f"after.{left_out}")
 
 
 def aim_table(result):

@@ -8,7 +8,7 @@ set multiplot layout 2,4 columnsfirst \
     title "Restores of a whole machine, by the pages that each puts back"
 set logscale xy
 set grid
-set key bottom left font ",9"
+set key font ",9"
 set xlabel "pages put back"
 set style line 1 lc rgb "#9ecae1" pt 7 lw 2
 set style line 2 lc rgb "#3182bd" pt 7 lw 2
