@@ -275,6 +275,7 @@ uint64_t snapshot_ram_restore_all(SnapshotRam *ram)
 {
     uint64_t pages = snapshot_track_collect(ram, changed, NULL);
 
+    ram->dropped = 0;
     for (guint i = 0; i < ram->blocks->len; i++) {
         SnapshotBlock *b = &g_array_index(ram->blocks, SnapshotBlock, i);
 

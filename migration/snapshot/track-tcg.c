@@ -5,8 +5,10 @@
  * store to the slow path, which marks the page; then the entry lets stores
  * pass.  So there is nothing to ask for, but TLBs must be flushed when bits
  * were cleared.  They must be flushed anyhow, since page tables and control
- * registers changed with the rest.  Translated code of a page that changed
- * must go, too; the translation cache as a whole stays.
+ * registers changed with the rest, and nothing tells which of the pages put
+ * back were page tables: a single one may be behind any entry of a TLB.
+ * Translated code of a page that changed must go, too; the translation cache as
+ * a whole stays.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -36,7 +38,15 @@ static void tcg_flush(void)
     CPUState *cpu;
 
     CPU_FOREACH(cpu) {
-        tlb_flush(cpu);
+        /*
+         * If no MMU index got an entry since it was last flushed, because the
+         * load of the vCPU's section has just done that, there is nothing to
+         * flush.  Then the cache of jump targets is empty as well: each flush
+         * clears it, and what is put in it was looked up through the TLB.
+         */
+        if (qatomic_read(&cpu->neg.tlb.c.dirty)) {
+            tlb_flush(cpu);
+        }
     }
 }
 
