@@ -112,7 +112,11 @@ exception_stubs:
 exception_common:
     call    exception_report        /* number, error code, EIP: no return */
 
-/* The timer interrupt: counts. */
+/*
+ * The timer interrupt: counts.  It returns without IRET, which KVM has not in
+ * its emulator, and some hosts have nothing else for 32-bit code.  STI takes
+ * effect after the instruction that follows.
+ */
     .globl  timer_interrupt
 timer_interrupt:
     pushl   %eax
@@ -120,7 +124,11 @@ timer_interrupt:
     movb    $0x20, %al
     outb    %al, $0x20
     popl    %eax
-    iretl
+    pushl   8(%esp)
+    andl    $~FLAG_INTERRUPT, (%esp)
+    popfl
+    sti
+    ret     $8
 
 /*
  * void probe_save(SnapshotBar *bar, ProbeState *state)

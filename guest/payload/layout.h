@@ -16,6 +16,8 @@
 
 #define EXCEPTION_STUB_SIZE 16
 
+#define FLAG_INTERRUPT      0x200
+
 /* What probe_save() has in the registers when it saves */
 #define PROBE_EAX           0xa0a1a2a3
 #define PROBE_EBX           0xb0b1b2b3

@@ -5,6 +5,7 @@
  * Command line (-append), in any order:
  *   restores=N   restores in each test (default 100)
  *   pages=N      pages written between two restores (default 16)
+ *   pool=N       of so many pages (default 4096)
  *   dirty=N      pages written between two restores of the test "rate", which
  *                is there to be measured (default 16)
  *   tests=A,B    only these tests, in the order of the list below
@@ -40,7 +41,7 @@ static const struct {
 
 #define TEST_COUNT (sizeof(tests) / sizeof(tests[0]))
 
-Options opt = { .restores = 100, .pages = 16, .dirty = 16 };
+Options opt = { .restores = 100, .pages = 16, .pool = POOL_PAGES, .dirty = 16 };
 SnapshotBar *bar;
 unsigned int cpus = 1;
 uint32_t memory_end;
@@ -136,6 +137,7 @@ static void parse_word(const char *word)
     const char *restores = after(word, "restores", '=');
     const char *pages = after(word, "pages", '=');
     const char *dirty = after(word, "dirty", '=');
+    const char *pool = after(word, "pool", '=');
     const char *list = after(word, "tests", '=');
 
     if (restores) {
@@ -144,6 +146,8 @@ static void parse_word(const char *word)
         opt.pages = parse_number(pages);
     } else if (dirty) {
         opt.dirty = parse_number(dirty);
+    } else if (pool) {
+        opt.pool = parse_number(pool);
     } else if (list) {
         opt.tests = list;
     } else if (after(word, "paging", ' ')) {
@@ -172,8 +176,10 @@ static void parse_options(const char *line)
         }
         first = false;
     }
-    if (!opt.restores || !opt.pages || opt.pages > POOL_PAGES) {
-        fail("restores= and pages= go from 1, pages= to %u", POOL_PAGES);
+    if (!opt.restores || !opt.pages || opt.pages > opt.pool ||
+        opt.pool > POOL_PAGES) {
+        fail("restores= and pages= go from 1, pages= to pool=, that to %u",
+             POOL_PAGES);
     }
 }
 

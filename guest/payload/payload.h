@@ -54,6 +54,26 @@ static inline uint64_t rdtsc(void)
     return (uint64_t)high << 32 | low;
 }
 
+/* Is the accelerator KVM?  CPUID tells, if there is a hypervisor at all. */
+static inline bool on_kvm(void)
+{
+    uint32_t eax = 1, ebx, ecx = 0, edx;
+
+    asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+    if (!(ecx & 0x80000000)) {
+        return false;
+    }
+    eax = 0x40000000;
+    asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+    return ebx == 0x4b4d564b;           /* "KVMK" */
+}
+
+static inline void wrtsc(uint64_t ticks)
+{
+    asm volatile("wrmsr" : : "c"(0x10), "a"((uint32_t)ticks),
+                 "d"((uint32_t)(ticks >> 32)));
+}
+
 /* One turn of a waiting loop */
 static inline void relax(void)
 {
@@ -154,6 +174,7 @@ typedef struct Options {
     uint32_t restores;      /* per test */
     uint32_t pages;         /* written between two restores */
     uint32_t dirty;         /* the same, in test_rate() */
+    uint32_t pool;          /* of which those pages are */
     bool paging;
     bool reassign;          /* ignore the BAR address firmware gave */
     const char *tests;      /* comma-separated, NULL: all */

@@ -51,11 +51,14 @@ void test_errors(void)
            SNAPSHOT_RES_NONE);
 }
 
-/* The page that write @i of round @round goes to: no page twice a round */
+/*
+ * The page that write @i of round @round goes to: no page twice a round, if
+ * the pool is a power of two.
+ */
 static uint32_t *written_page(uint32_t round, uint32_t i)
 {
-    const uint32_t stride = 577;        /* coprime to POOL_PAGES */
-    uint32_t page = (round * opt.pages + i * stride) % POOL_PAGES;
+    const uint32_t stride = 577;        /* odd */
+    uint32_t page = (round * opt.pages + i * stride) % opt.pool;
 
     return (uint32_t *)(POOL_BASE + page * PAGE_SIZE);
 }
@@ -87,7 +90,7 @@ void test_pages(void)
 {
     uint32_t done;
 
-    for (uint32_t i = 0; i < POOL_PAGES; i++) {
+    for (uint32_t i = 0; i < opt.pool; i++) {
         fill_page((uint32_t *)(POOL_BASE + i * PAGE_SIZE), 0);
     }
     done = save();
@@ -99,7 +102,7 @@ void test_pages(void)
     }
     restore_until(done, opt.restores);
 
-    for (uint32_t i = 0; i < POOL_PAGES; i++) {
+    for (uint32_t i = 0; i < opt.pool; i++) {
         check_page(done, (uint32_t *)(POOL_BASE + i * PAGE_SIZE));
     }
     if (snapshot_mmio_read32(bar, SNAPSHOT_REG_PAGES) < opt.pages) {

@@ -236,6 +236,9 @@ static SnapshotResult restore(SnapshotOp op, int64_t *since, Error **errp)
                     : snapshot_devices_restore(to->devices, errp))) {
         res = SNAPSHOT_RESULT_DEVICE;
     }
+    if (snapshot_devices_touched_ram(to->devices)) {
+        pages += snapshot_ram_restore(engine.ram);
+    }
     snapshot_tracker()->flush();
     snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_DEVICES, since);
 
@@ -337,6 +340,7 @@ SnapshotResult snapshot_carry_out(SnapshotOp op, SnapshotDoneFunc *done,
     }
     snapshot_start_clocks(&rest);
     if (restored) {
+        snapshot_devices_start(top_level()->devices);
         snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_CLOCKS, &since);
     }
     snapshot_start_machine(&rest, restored ? &top_level()->state : NULL);

@@ -321,6 +321,12 @@ bool snapshot_devices_restore(SnapshotDevices *devices, Error **errp);
  */
 bool snapshot_devices_load_all(SnapshotDevices *devices, Error **errp);
 
+/* Was RAM written to when vCPUs were restored?  If so, put it back again. */
+bool snapshot_devices_touched_ram(const SnapshotDevices *devices);
+
+/* Clocks that KVM keeps go on from the saved instant. */
+void snapshot_devices_start(SnapshotDevices *devices);
+
 /* Serialise every section and compare; name the first differences. */
 bool snapshot_devices_verify(SnapshotDevices *devices, Error **errp);
 

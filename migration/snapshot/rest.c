@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 #include "block/aio.h"
 #include "block/block.h"
+#include "exec/cpu-common.h"
 #include "hw/core/cpu.h"
 #include "qemu/main-loop.h"
 #include "system/cpu-timers.h"
@@ -36,6 +37,8 @@ void snapshot_stop_machine(SnapshotRest *rest)
         pause_all_vcpus();
         rest->paused = true;
     }
+    /* Stores of the guest that KVM has not passed on yet */
+    qemu_flush_coalesced_mmio_buffer();
     rest->state = runstate_get();
     if (runstate_is_live(rest->state)) {
         cpu_disable_ticks();

@@ -23,12 +23,13 @@
  * put back, and KVM flushes them only when it sees a paging register change.
  * So let it see one: CR0.WP over and back, which is legal in every mode.
  */
-static void flush_guest_tlb(CPUState *cpu, run_on_cpu_data unused)
+static void flush_guest_tlb(CPUState *cpu)
 {
     struct kvm_sregs sregs;
 
-    if (kvm_vcpu_ioctl(cpu, KVM_GET_SREGS, &sregs) < 0) {
-        return;
+    if (kvm_vcpu_ioctl(cpu, KVM_GET_SREGS, &sregs) < 0 ||
+        !(sregs.cr0 & CR0_PG_MASK)) {
+        return;     /* without paging there are no translations */
     }
     sregs.cr0 ^= CR0_WP_MASK;
     kvm_vcpu_ioctl(cpu, KVM_SET_SREGS, &sregs);
@@ -36,12 +37,13 @@ static void flush_guest_tlb(CPUState *cpu, run_on_cpu_data unused)
     kvm_vcpu_ioctl(cpu, KVM_SET_SREGS, &sregs);
 }
 
+/* Every vCPU is at rest, so that any thread may speak for it. */
 static void kvm_flush(void)
 {
     CPUState *cpu;
 
     CPU_FOREACH(cpu) {
-        run_on_cpu(cpu, flush_guest_tlb, RUN_ON_CPU_NULL);
+        flush_guest_tlb(cpu);
     }
 }
 
