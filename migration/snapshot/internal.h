@@ -340,6 +340,18 @@ bool snapshot_devices_covers(DeviceState *dev);
 void snapshot_devices_on_load(void (*fn)(void));
 
 /*
+ * The interval timer, where KVM keeps it (pit-kvm.c)
+ */
+bool snapshot_pit_in_kvm(void);
+
+/*
+ * KVM's timer runs on when vCPUs stand, and raises interrupts: stop it.  Does
+ * nothing elsewhere.  Its device has read the state before, when it was told of
+ * the stop, and starts it again when it is told that the machine runs.
+ */
+void snapshot_pit_hold(void);
+
+/*
  * Clocks
  */
 typedef struct SnapshotClocks SnapshotClocks;

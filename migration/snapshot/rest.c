@@ -44,6 +44,7 @@ void snapshot_stop_machine(SnapshotRest *rest)
         cpu_disable_ticks();
         runstate_set(RUN_STATE_SAVE_VM);
         vm_state_notify(false, RUN_STATE_SAVE_VM);
+        snapshot_pit_hold();
     }
     bdrv_drain_all();
     for (int i = 0; i < MAX_BOTTOM_HALVES; i++) {
