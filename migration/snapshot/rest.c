@@ -5,16 +5,20 @@
  */
 #include "qemu/osdep.h"
 #include "block/aio.h"
-#include "block/block.h"
+#include "block/block_int.h"
 #include "exec/cpu-common.h"
 #include "hw/core/cpu.h"
+#include "hw/virtio/virtio-blk.h"
+#include "hw/virtio/virtio-scsi.h"
 #include "qemu/main-loop.h"
+#include "system/block-backend.h"
 #include "system/cpu-timers.h"
 #include "system/cpus.h"
 #include "system/runstate.h"
 #include "system/tcg.h"
 #include "tcg/startup.h"
 #include "internal.h"
+#include "rest-virtio.h"
 
 /* Bottom halves run before a command; more than this many are a live loop. */
 #define MAX_BOTTOM_HALVES 64
@@ -23,6 +27,68 @@ bool snapshot_owns_vcpus(void)
 {
     return !CPU_NEXT(first_cpu) ||
            (tcg_enabled() && !qemu_tcg_mttcg_enabled());
+}
+
+bool snapshot_virtio_has_thread(VirtIODevice *vdev)
+{
+    Object *obj = OBJECT(vdev);
+
+    if (object_dynamic_cast(obj, TYPE_VIRTIO_BLK)) {
+        VirtIOBlkConf *conf = &VIRTIO_BLK(obj)->conf;
+
+        return conf->iothread || conf->iothread_vq_mapping_list;
+    }
+    if (object_dynamic_cast(obj, TYPE_VIRTIO_SCSI_COMMON)) {
+        VirtIOSCSIConf *conf = &VIRTIO_SCSI_COMMON(obj)->conf;
+
+        return conf->iothread || conf->iothread_vq_mapping_list;
+    }
+    return false;
+}
+
+/* Run the bottom halves that are due. */
+static void poll_bottom_halves(void)
+{
+    for (int i = 0; i < MAX_BOTTOM_HALVES; i++) {
+        if (!aio_poll(qemu_get_aio_context(), false)) {
+            break;
+        }
+    }
+}
+
+/*
+ * Is there a request that has not got as far as its device's callback?  After
+ * poll_bottom_halves() such a request is in some node, or it is throttled.
+ */
+static bool may_be_in_flight(void)
+{
+    BlockDriverState *bs = NULL;
+    BlockBackend *blk = NULL;
+
+    while ((bs = bdrv_next_all_states(bs))) {
+        if (qatomic_read(&bs->in_flight)) {
+            return true;
+        }
+    }
+    while ((blk = blk_all_next(blk))) {
+        if (blk_get_public(blk)->throttle_group_member.throttle_state) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * To drain what is idle is not free: devices stop listening for requests and
+ * start again, with system calls for each of their queues.
+ */
+static void finish_requests(void)
+{
+    poll_bottom_halves();
+    if (snapshot_config()->reference || may_be_in_flight()) {
+        bdrv_drain_all();
+        poll_bottom_halves();
+    }
 }
 
 /*
@@ -43,15 +109,14 @@ void snapshot_stop_machine(SnapshotRest *rest)
     if (runstate_is_live(rest->state)) {
         cpu_disable_ticks();
         runstate_set(RUN_STATE_SAVE_VM);
+        if (!snapshot_config()->reference) {
+            snapshot_virtio_rest_begin();
+        }
         vm_state_notify(false, RUN_STATE_SAVE_VM);
+        snapshot_virtio_rest_end();
         snapshot_pit_hold();
     }
-    bdrv_drain_all();
-    for (int i = 0; i < MAX_BOTTOM_HALVES; i++) {
-        if (!aio_poll(qemu_get_aio_context(), false)) {
-            break;
-        }
-    }
+    finish_requests();
 }
 
 void snapshot_start_clocks(const SnapshotRest *rest)

@@ -1,0 +1,25 @@
+/*
+ * In-process machine snapshots: virtio devices while the machine is at rest.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef MIGRATION_SNAPSHOT_REST_VIRTIO_H
+#define MIGRATION_SNAPSHOT_REST_VIRTIO_H
+
+#include "hw/virtio/virtio.h"
+
+/*
+ * From now on, a virtio device that is told of a stop keeps its ioeventfds.
+ * To close them and to open them again costs dozens of system calls for each
+ * device, and a rebuild of the memory topology.  Without vCPUs nobody signals
+ * one; what has been signalled is taken in at the stop, as closing would.
+ */
+void snapshot_virtio_rest_begin(void);
+
+/* Does another thread handle queues of this device? */
+bool snapshot_virtio_has_thread(VirtIODevice *vdev);
+
+/* Devices do again what they always do. */
+void snapshot_virtio_rest_end(void);
+
+#endif
