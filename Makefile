@@ -47,6 +47,14 @@ check-sanitize: setup
 	@$(TEST) --setup sanitize || true
 	@$(SUMMARY)-sanitize.json
 
+soak: all
+	@SNAPSHOT_BUILD=$(CURDIR)/build tests/soak/soak.py \
+		--restores $(or $(SOAK_RESTORES),1000000)
+
+faults: all
+	@SNAPSHOT_BUILD=$(CURDIR)/build tests/soak/faults.py \
+		--restores $(or $(FAULT_RESTORES),10000)
+
 # MATRIX="--restores 20 --only q35" for a part of it.
 matrix: all
 	@SNAPSHOT_BUILD=$(CURDIR)/build tests/matrix/matrix.py $(MATRIX)
@@ -91,6 +99,8 @@ help:
 	@echo 'make check-upstream run QEMU'"'"'s own qtests, with and without us'
 	@echo 'make check-sanitize run the tests on a build with ASan and UBSan'
 	@echo 'make matrix         restore every machine with every device, verified'
+	@echo 'make soak           restore two machines a million times'
+	@echo 'make faults         disturb a machine that restores itself'
 	@echo 'make graft, ungraft put our files into the QEMU tree, take them out'
 	@echo 'make packages       install the Debian packages that are missing'
 	@echo 'make clean          remove what was built, keep what was fetched'
@@ -102,5 +112,5 @@ help:
 	@echo 'JOBS=N              how many compilers at once'
 
 .PHONY: all qemu guest demo bench bench-docs check check-sanitize \
-	check-upstream matrix graft ungraft packages source setup clean \
-	distclean help
+	check-upstream matrix soak faults graft ungraft packages source setup \
+	clean distclean help

@@ -5,8 +5,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "hw/acpi/piix4.h"
 #include "hw/core/cpu.h"
 #include "hw/qdev-core.h"
+#include "hw/southbridge/ich9.h"
 #include "hw/virtio/virtio-bus.h"
 #include "device-reset.h"
 #include "legacy-reset.h"
@@ -33,10 +35,30 @@ void snapshot_device_end_transfer(I2CBus *bus)
     bus->broadcast = false;
 }
 
+/*
+ * Devices that the guest has been asked to give up (ACPI) are gone after a
+ * reset of the chip: not in the middle of a restore.  Loading brings back what
+ * had been asked for at the save.
+ */
+static void forget_unplugs(DeviceState *dev)
+{
+    AcpiPciHpState *s = NULL;
+
+    if (object_dynamic_cast(OBJECT(dev), TYPE_PIIX4_PM)) {
+        s = &PIIX4_PM(dev)->acpi_pci_hotplug;
+    } else if (object_dynamic_cast(OBJECT(dev), TYPE_ICH9_LPC_DEVICE)) {
+        s = &ICH9_LPC_DEVICE(dev)->pm.acpi_pci_hotplug;
+    }
+    for (int i = 0; s && i < ACPI_PCIHP_MAX_HOTPLUG_BUS; i++) {
+        s->acpi_pcihp_pci_status[i].down = 0;
+    }
+}
+
 void snapshot_device_reset(DeviceState *dev)
 {
     BusState *bus = qdev_get_parent_bus(dev);
 
+    forget_unplugs(dev);
     if (object_dynamic_cast(OBJECT(dev), TYPE_CPU)) {
         cpu_reset(CPU(dev));
     } else if (bus && object_dynamic_cast(OBJECT(bus), TYPE_VIRTIO_BUS)) {

@@ -34,6 +34,8 @@ class Arch:
     @property
     def qemu(self):
         """The path of QEMU: next to that for x86-64."""
+        if self.name == "x86_64":
+            return QEMU
         return os.path.join(os.path.dirname(QEMU), f"qemu-system-{self.name}")
 
     @property
@@ -84,7 +86,10 @@ class Channel:
         left = max(0, deadline - time.monotonic())
         if not select.select([self.socket], [], [], left)[0]:
             return False
-        data = self.socket.recv(65536)
+        try:
+            data = self.socket.recv(65536)
+        except ConnectionResetError:
+            return False
         self.buffer += data
         return bool(data)
 

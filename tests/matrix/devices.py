@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 DISK = ("-drive", "file={host.disk_path},format=raw,if=none,id={name},"
-        "readonly=on,file.locking=off")
+        "snapshot=on")
 LINE = ("-chardev", "socket,id={name},path={host.line_path}")
 
 
@@ -28,8 +28,8 @@ class Device:
 
 def disk(name, options, driver, *modules):
     """A disk with a back end of its own."""
-    return Device(name, DISK + options, modules + ("sd_mod", "sr_mod"),
-                  f"disk:{driver}")
+    return Device(name, DISK + options, modules + ("sd_mod",),
+                  f"disk:{driver}:rw")
 
 
 def network(name, model, driver):
@@ -42,6 +42,7 @@ def network(name, model, driver):
 
 DEVICES = {device.name: device for device in (
     Device("timer", word="clock"),
+    Device("time", word="time"),
     # virtio
     disk("virtio-blk", ("-device", "virtio-blk-pci,drive={name}"),
          "virtio_blk"),
@@ -65,7 +66,7 @@ DEVICES = {device.name: device for device in (
     network("e1000e", "e1000e", "e1000e"),
     network("rtl8139", "rtl8139", "8139cp"),
     disk("ahci", ("-device", "ich9-ahci,id={name}-bus", "-device",
-                  "ide-cd,bus={name}-bus.0,drive={name}"), "ahci", "ahci"),
+                  "ide-hd,bus={name}-bus.0,drive={name}"), "ahci", "ahci"),
     Device("xhci-keyboard", (
         "-device", "qemu-xhci,id=xhci", "-device", "usb-kbd,bus=xhci.0"),
         ("xhci_pci", "usbhid", "hid_generic", "evdev"), "leds:usbhid", "keys"),
@@ -77,7 +78,7 @@ DEVICES = {device.name: device for device in (
     Device("pvpanic", ("-device", "pvpanic-pci"), (),
            "register:1b36:0011,7", "crash"),
     # what a PC has
-    disk("ide", ("-device", "ide-cd,bus=ide.0,drive={name}"), "ata_piix",
+    disk("ide", ("-device", "ide-hd,bus=ide.0,drive={name}"), "ata_piix",
          "ata_piix"),
     Device("serial", LINE + ("-device", "isa-serial,chardev={name}"), (),
            "line:serial:tty,ttyS1"),
@@ -88,10 +89,8 @@ DEVICES = {device.name: device for device in (
     Device("pl031", word="rtc:rtc-pl031"),
     # what cannot be saved
     Device("edu", ("-device", "edu"), refused="edu"),
-    Device("nvme", (
-        "-drive", "file={host.disk_path},format=raw,if=none,id={name},"
-        "snapshot=on", "-device", "nvme,drive={name},serial=1"),
-        refused="nvme"),
+    Device("nvme", DISK + ("-device", "nvme,drive={name},serial=1"),
+           refused="nvme"),
 )}
 
 VIRTIO = ("timer", "virtio-blk", "virtio-net", "virtio-rng", "virtio-serial",

@@ -82,15 +82,25 @@ class Progress:
                           flush=True)
 
 
+def write_results(path, results):
+    """Write the Results for table.py."""
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump([asdict(result) for result in results], file, indent=1)
+
+
 def run_all(args, host):
-    """Run everything; returns the Results."""
+    """Run everything; returns the Results, and writes them as they come."""
     jobs = jobs_for(args)
     progress = Progress(len(jobs))
+    so_far, lock = [], threading.Lock()
 
     def run_one(job):
         name, function, *more = job
         results = function(*more, args.restores, host, not args.short)
         progress.ended(name, results)
+        with lock:
+            so_far.extend(results)
+            write_results(args.output, so_far)
         return results
 
     for arch in {job[2].arch for job in jobs if job[1] is run.run_set}:
@@ -134,8 +144,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="matrix-") as directory:
         with Host(directory) as host:
             results = run_all(args, host)
-    with open(args.output, "w", encoding="utf-8") as file:
-        json.dump([asdict(result) for result in results], file, indent=1)
+    write_results(args.output, results)
     return report(results)
 
 

@@ -46,8 +46,11 @@ def make_initrd(path, arch):
     image.write_initrd(path, archive, arch)
 
 
-def boot(machine, smp, devices, host):
-    """Start the machine; returns the VM and the words for "exercise"."""
+def boot(machine, smp, devices, host, snapshot="verify=on"):
+    """Start the machine; returns the VM and the words for "exercise".
+
+    @snapshot are properties of the snapshot device.
+    """
     options, words, modules = [], [], []
     for number, name in enumerate(devices):
         device = DEVICES[name]
@@ -57,7 +60,7 @@ def boot(machine, smp, devices, host):
         modules += device.modules
     arch = ARCHS[machine.arch]
     vm = boot_linux(*machine.options, "-smp", str(smp), "-m", MEMORY,
-                    "-vga", "none", "-device", "snapshot,id=snap,verify=on",
+                    "-vga", "none", "-device", f"snapshot,id=snap,{snapshot}",
                     *options, arch=arch, append=machine.append,
                     initrd=os.path.join(host.directory, arch.name))
     vm.run("modprobe -a " + " ".join(dict.fromkeys(modules)) if modules
@@ -111,7 +114,7 @@ def try_refused(vm, name):
     now = query(vm)
     if code == 0 or now["armed"]:
         raise AssertionError(f"saved with {name}: {text}")
-    if f"({DEVICES[name].refused})" not in now.get("last-error", ""):
+    if DEVICES[name].refused not in now.get("last-error", ""):
         raise AssertionError(f"{name} is not named: {now.get('last-error')}")
     return now["last-error"]
 

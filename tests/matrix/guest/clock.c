@@ -1,5 +1,5 @@
 /*
- * clock[:SOURCE], rtc:DRIVER: what tells the time, and interrupts at a time.
+ * clock[:SOURCE], time, rtc:DRIVER: what tells the time, and interrupts then.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -124,6 +124,33 @@ static void clock_finish(Device *dev, uint32_t round)
 const Kind clock_kind = {
     "clock", clock_open, clock_use, clock_begin, clock_finish
 };
+
+/* time: as above, without waiting for a timer */
+
+static void time_open(Device *dev)
+{
+    dev->state = allocate(sizeof(Clock));
+}
+
+static void time_use(Device *dev, uint32_t round)
+{
+    Clock *c = dev->state;
+    int64_t now = get_time(c);
+
+    (void)round;
+    if (c->saved && now - c->saved > ROUND_S * SECOND_NS) {
+        fail("%lld ns since the save", (long long)(now - c->saved));
+    }
+}
+
+static void time_begin(Device *dev)
+{
+    Clock *c = dev->state;
+
+    c->saved = get_time(c);
+}
+
+const Kind time_kind = { "time", time_open, time_use, time_begin, NULL };
 
 /* rtc: the date, and now and then an alarm a second or two ahead */
 

@@ -23,7 +23,7 @@
 
 static const Kind *const kinds[] = {
     &clock_kind, &disk_kind, &leds_kind, &line_kind, &network_kind,
-    &random_kind, &register_kind, &rtc_kind, &screen_kind,
+    &random_kind, &register_kind, &rtc_kind, &screen_kind, &time_kind,
 };
 
 #define MAX_DEVICES 32

@@ -45,7 +45,7 @@ typedef struct Kind {
 extern const Kind disk_kind;                            /* disk.c */
 extern const Kind network_kind;                         /* network.c */
 extern const Kind line_kind;                            /* line.c */
-extern const Kind clock_kind, rtc_kind;                 /* clock.c */
+extern const Kind clock_kind, time_kind, rtc_kind;      /* clock.c */
 extern const Kind random_kind, leds_kind;               /* misc.c */
 extern const Kind screen_kind, register_kind;           /* misc.c */
 
