@@ -128,7 +128,7 @@ def try_devices(machine, smp, devices, restores, host):
                if not os.path.exists(path)]
     if missing:
         return [Result(machine.name, machine.arch, smp, name, SKIPPED, 0,
-                       f"{missing[0]} is not there") for name in devices]
+                       f"{os.path.basename(missing[0])} is not there") for name in devices]
     try:
         vm, words = boot(machine, smp, devices, host)
         with vm:
