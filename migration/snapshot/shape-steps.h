@@ -50,10 +50,17 @@ typedef struct SnapshotStep {
     };
 } SnapshotStep;
 
+/* A pointer that a loader sets to new memory, whatever it points to */
+typedef struct SnapshotAllocation {
+    void **pointer;
+    void *before;           /* where it pointed before the load */
+} SnapshotAllocation;
+
 struct SnapshotShape {
     GArray *steps;          /* of SnapshotStep, in the order of vmstate */
     GArray *absent;         /* of SnapshotStep: fields that were not needed */
     GByteArray *copies;     /* of all memory, one after the other */
+    GArray *allocations;    /* of SnapshotAllocation */
     GPtrArray *temporaries; /* structures of VMSTATE_WITH_TMP fields */
     bool complete;          /* the steps tell all */
     bool loadable;          /* writing memory is all that a loader does */

@@ -27,6 +27,7 @@ struct SnapshotWalk {
     SnapshotShape *shape;
     GArray *steps;          /* where steps go: ->steps or ->absent */
     int depth;
+    int followed;           /* pointers, to where the walk is */
     bool guarded;           /* in snapshot_walk_guarded() */
     const char *plain;      /* its argument */
 };
@@ -253,6 +254,7 @@ static void add_field(SnapshotWalk *w, const VMStateField *field, void *opaque)
                          VMS_VARRAY_INT32 | VMS_VARRAY_UINT32 |
                          VMS_VARRAY_UINT16 | VMS_VARRAY_UINT8;
     void *at = opaque + field->offset;
+    int followed = w->followed;
     int64_t n;
     size_t size;
 
@@ -263,8 +265,14 @@ static void add_field(SnapshotWalk *w, const VMStateField *field, void *opaque)
     n = add_count(w, field, opaque);
     size = add_size(w, field, opaque);
     if (field->flags & VMS_POINTER) {
+        if (field->flags & VMS_ALLOC && !w->followed) {
+            SnapshotAllocation allocation = { .pointer = at };
+
+            g_array_append_val(w->shape->allocations, allocation);
+        }
         add_memory(w, SNAPSHOT_STEP_GUARD, at, sizeof(void *));
         at = *(void **)at;
+        w->followed++;
     }
     for (int64_t i = 0; i < n; i++) {
         void *element = at + size * i;
@@ -278,6 +286,7 @@ static void add_field(SnapshotWalk *w, const VMStateField *field, void *opaque)
             add_element(w, field, element, size);
         }
     }
+    w->followed = followed;
 }
 
 static void add_needed(SnapshotWalk *w, const VMStateDescription *vmsd,
@@ -421,6 +430,7 @@ SnapshotShape *snapshot_shape_new(const VMStateDescription *vmsd, void *opaque)
     s->steps = w.steps = g_array_new(false, false, sizeof(SnapshotStep));
     s->absent = g_array_new(false, false, sizeof(SnapshotStep));
     s->copies = g_byte_array_new();
+    s->allocations = g_array_new(false, false, sizeof(SnapshotAllocation));
     s->temporaries = g_ptr_array_new_with_free_func(g_free);
     s->complete = s->loadable = true;
     add_needed(&w, vmsd, opaque);

@@ -207,12 +207,35 @@ bool snapshot_shape_load(const SnapshotShape *shape)
     return true;
 }
 
+void snapshot_shape_before_load(SnapshotShape *shape)
+{
+    for (guint i = 0; i < shape->allocations->len; i++) {
+        SnapshotAllocation *a = &g_array_index(shape->allocations,
+                                               SnapshotAllocation, i);
+
+        a->before = *a->pointer;
+    }
+}
+
+void snapshot_shape_after_load(SnapshotShape *shape)
+{
+    for (guint i = 0; i < shape->allocations->len; i++) {
+        SnapshotAllocation *a = &g_array_index(shape->allocations,
+                                               SnapshotAllocation, i);
+
+        if (*a->pointer != a->before) {
+            g_free(a->before);
+        }
+    }
+}
+
 void snapshot_shape_free(SnapshotShape *shape)
 {
     if (shape) {
         g_array_unref(shape->steps);
         g_array_unref(shape->absent);
         g_byte_array_unref(shape->copies);
+        g_array_unref(shape->allocations);
         g_ptr_array_unref(shape->temporaries);
         g_free(shape);
     }

@@ -78,6 +78,16 @@ SnapshotChange snapshot_shape_compare(SnapshotShape *shape);
 bool snapshot_shape_load(const SnapshotShape *shape);
 
 /**
+ * snapshot_shape_before_load, snapshot_shape_after_load: around a load by
+ * vmstate_load_state()
+ *
+ * That allocates the memory of some fields (VMS_ALLOC) and forgets what they
+ * had.  This frees it.
+ */
+void snapshot_shape_before_load(SnapshotShape *shape);
+void snapshot_shape_after_load(SnapshotShape *shape);
+
+/**
  * snapshot_shape_put_back: write plain fields back to where they were
  *
  * For a section that was loaded and still differs: its loader leaves alone the

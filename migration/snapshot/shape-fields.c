@@ -1,5 +1,5 @@
 /*
- * In-process machine snapshots: fields of PCI devices with code of their own.
+ * In-process machine snapshots: fields with code of their own.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -7,7 +7,8 @@
 #include "qemu/module.h"
 #include "hw/pci/msix.h"
 #include "hw/pci/pci_device.h"
-#include "shape-pci.h"
+#include "hw/scsi/scsi.h"
+#include "shape-fields.h"
 #include "shape-walk.h"
 
 /* Mappings of BARs and bridges follow from it. */
@@ -33,14 +34,31 @@ static void msix_state(SnapshotWalk *w, void *at, size_t size)
     PCIDevice *dev = at;
     size_t n = dev->msix_entries_nr;
 
+    snapshot_walk_guard(w, &dev->cap_present, sizeof(dev->cap_present));
     if (msix_present(dev)) {
+        snapshot_walk_guard(w, &dev->msix_entries_nr,
+                            sizeof(dev->msix_entries_nr));
+        snapshot_walk_guard(w, &dev->msix_table, sizeof(dev->msix_table));
+        snapshot_walk_guard(w, &dev->msix_pba, sizeof(dev->msix_pba));
         snapshot_walk_guard(w, dev->msix_table, n * PCI_MSIX_ENTRY_SIZE);
         snapshot_walk_guard(w, dev->msix_pba, DIV_ROUND_UP(n, 8));
     }
 }
 
+/* A list of requests is written as such; there is none, mostly. */
+static void scsi_requests(SnapshotWalk *w, void *at, size_t size)
+{
+    SCSIDevice *dev = at;
+
+    snapshot_walk_guard(w, &dev->requests, sizeof(dev->requests.tqh_first));
+    if (!QTAILQ_EMPTY(&dev->requests)) {
+        snapshot_walk_incomplete(w);
+    }
+}
+
 void snapshot_walk_pci(SnapshotWalk *w, PCIDevice *dev)
 {
+    snapshot_walk_guard(w, &dev->version_id, sizeof(dev->version_id));
     pci_config(w, &dev->config, pci_config_size(dev));
     pci_irq_state(w, &dev->irq_state, sizeof(dev->irq_state));
     msix_state(w, dev, 0);
@@ -51,6 +69,7 @@ static void register_fields(void)
     snapshot_walk_register("pci config", pci_config);
     snapshot_walk_register("pci irq state", pci_irq_state);
     snapshot_walk_register("msix state", msix_state);
+    snapshot_walk_register("scsi-requests", scsi_requests);
 }
 
 migration_init(register_fields);

@@ -1,10 +1,10 @@
 /*
- * In-process machine snapshots: fields of PCI devices with code of their own.
+ * In-process machine snapshots: fields with code of their own.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#ifndef MIGRATION_SNAPSHOT_SHAPE_PCI_H
-#define MIGRATION_SNAPSHOT_SHAPE_PCI_H
+#ifndef MIGRATION_SNAPSHOT_SHAPE_FIELDS_H
+#define MIGRATION_SNAPSHOT_SHAPE_FIELDS_H
 
 #include "hw/pci/pci_device.h"
 #include "shape-walk.h"
