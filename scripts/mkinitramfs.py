@@ -135,6 +135,8 @@ def main(argv=None):
                         'scripts/fetch-guest')
     parser.add_argument('--programs', type=Path, required=True, metavar='DIR',
                         help='what @programs@ in the list stands for')
+    parser.add_argument('--add', action='append', default=[], metavar='FILE',
+                        help='a program that goes to /bin in addition')
     parser.add_argument('--output', type=Path, required=True, metavar='FILE')
     parser.add_argument('--stamp', type=Path, metavar='FILE',
                         help='make this file as well')
@@ -147,6 +149,9 @@ def main(argv=None):
         used = add_listed(archive, lists[0], {
             'source': ROOT, 'programs': args.programs,
             'busybox': args.guest / 'busybox'})
+        for program in args.add:
+            archive.add_file('/bin/' + Path(program).name, program)
+        used += args.add
         trees = sorted((args.guest / 'modules').iterdir())
         names = [words[0] for _, words in list_lines(lists[1])]
         add_modules(archive, trees[0], names)

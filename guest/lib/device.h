@@ -11,6 +11,8 @@
 struct SnapshotDevice {
     SnapshotPci pci;
     SnapshotBar *bar;
+    SnapshotBar *shared;        /* BAR 2, or NULL */
+    size_t shared_size;
 };
 
 #endif

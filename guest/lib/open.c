@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "device.h"
@@ -162,6 +163,27 @@ static int map_bar(int dir, SnapshotDevice *dev)
     return 0;
 }
 
+/* Map BAR 2, which is for those who need it: without it the rest works. */
+static void map_shared(int dir, SnapshotDevice *dev)
+{
+    int fd = openat(dir, "resource2", O_RDWR | O_CLOEXEC);
+    struct stat info;
+    void *map;
+
+    if (fd < 0) {
+        return;
+    }
+    if (fstat(fd, &info) == 0 && info.st_size > 0) {
+        map = mmap(NULL, info.st_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                   fd, 0);
+        if (map != MAP_FAILED) {
+            dev->shared = (SnapshotBar *)map;
+            dev->shared_size = info.st_size;
+        }
+    }
+    close(fd);
+}
+
 /* Does the PCI function @name below @devices have the ids of our device? */
 static bool is_snapshot(int devices, const char *name)
 {
@@ -253,6 +275,7 @@ static int open_device(SnapshotDevice *dev, const char *sysfs,
         ret = read_pci(dir, &dev->pci);
         if (ret == 0) {
             ret = map_bar(dir, dev);
+            map_shared(dir, dev);
         }
         close(dir);
     }
@@ -289,6 +312,9 @@ void snapshot_close(SnapshotDevice *dev)
     }
     if (dev->bar) {
         munmap((void *)dev->bar, SNAPSHOT_BAR_SIZE);
+    }
+    if (dev->shared) {
+        munmap((void *)dev->shared, dev->shared_size);
     }
     free(dev);
 }

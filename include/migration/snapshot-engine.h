@@ -23,6 +23,7 @@ typedef enum SnapshotOp {
     SNAPSHOT_OP_DISCARD,
     SNAPSHOT_OP_PUSH,
     SNAPSHOT_OP_POP,
+    SNAPSHOT_OP_REST,           /* only bring the machine to rest */
 } SnapshotOp;
 
 /*
@@ -106,6 +107,52 @@ SnapshotResult snapshot_submit(SnapshotOp op, SnapshotDoneFunc *done,
  * snapshot_cancel: forget the pending command of the trigger @opaque, if any
  */
 void snapshot_cancel(void *opaque);
+
+/**
+ * snapshot_stay: let the machine stay where it is, until snapshot_go_on()
+ *
+ * For a SnapshotDoneFunc: the command ends as usual, but no vCPU runs and no
+ * guest clock advances; see also snapshot_park().  The main loop and the
+ * monitor go on; "stop" and "cont" work, and after "cont" the machine is held
+ * again.
+ */
+void snapshot_stay(void);
+
+/**
+ * snapshot_park: go to sleep for as long as the machine is held
+ *
+ * For the thread that owns the vCPUs, which snapshot_stay() leaves to its
+ * caller: in a work item that is queued before the command ends.
+ */
+void snapshot_park(void);
+
+/**
+ * snapshot_go_on: end snapshot_stay(); from the main loop or from a work item
+ *
+ * The machine runs, unless somebody has stopped it meanwhile.
+ */
+void snapshot_go_on(void);
+
+/**
+ * snapshot_owns_vcpus: is the thread of a vCPU the only one that runs vCPUs?
+ */
+bool snapshot_owns_vcpus(void);
+
+/**
+ * snapshot_halted_for_good: do all vCPUs sleep, and will no timer wake them?
+ *
+ * On x86 also: do they sleep with interrupts disabled?  With an interrupt
+ * controller in the kernel (KVM) this is not known, and false.
+ */
+bool snapshot_halted_for_good(void);
+
+/**
+ * snapshot_leave_out: whether the RAM of @mr is no part of the machine
+ *
+ * It is not saved, not restored and not verified.  For memory that belongs to
+ * the host side; set it before the region can be reached by a guest.
+ */
+void snapshot_leave_out(const MemoryRegion *mr, bool out);
 
 /**
  * snapshot_release: discard the snapshot soon, whatever is pending

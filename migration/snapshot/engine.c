@@ -290,6 +290,8 @@ static SnapshotResult carry_out_at_rest(SnapshotOp op, const SnapshotRest *rest,
         forget_snapshot();
         snapshot_exclude_clear();
         return SNAPSHOT_RESULT_DONE;
+    case SNAPSHOT_OP_REST:
+        return SNAPSHOT_RESULT_DONE;
     }
     g_assert_not_reached();
 }
@@ -379,6 +381,7 @@ void snapshot_engine_init(void)
     signal(SIGXFSZ, SIG_IGN);
     qemu_add_exit_notifier(&at_exit);
     qemu_register_reset(machine_is_reset, NULL);
+    snapshot_park_init();
 }
 
 bool snapshot_busy(void)

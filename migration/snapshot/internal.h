@@ -68,9 +68,6 @@ typedef struct SnapshotRest {
     bool paused;        /* vCPUs were paused and must be resumed */
 } SnapshotRest;
 
-/* Is the calling thread the only one that runs vCPUs? */
-bool snapshot_owns_vcpus(void);
-
 /* Stop a machine that runs; fills in @rest, which is zero before. */
 void snapshot_stop_machine(SnapshotRest *rest);
 
@@ -83,6 +80,16 @@ void snapshot_start_clocks(const SnapshotRest *rest);
  */
 void snapshot_start_machine(const SnapshotRest *rest,
                             const RunState *restored);
+
+/*
+ * Held between a command and snapshot_go_on() (park.c)
+ */
+
+/* Once, before anything else */
+void snapshot_park_init(void);
+
+/* Is the machine to stay at rest for now? */
+bool snapshot_staying(void);
 
 /*
  * Statistics (stats.c)

@@ -19,6 +19,17 @@
 /* Differences named by one verification; the others are counted. */
 #define VERIFY_NAMED 4
 
+/* Regions whose RAM is left out, see snapshot_leave_out() */
+static GSList *left_out;
+
+void snapshot_leave_out(const MemoryRegion *mr, bool out)
+{
+    left_out = g_slist_remove(left_out, mr);
+    if (out) {
+        left_out = g_slist_prepend(left_out, (void *)mr);
+    }
+}
+
 static bool list_block(SnapshotRam *ram, RAMBlock *rb, Error **errp)
 {
     SnapshotBlock block = {
@@ -30,6 +41,9 @@ static bool list_block(SnapshotRam *ram, RAMBlock *rb, Error **errp)
         .size = ROUND_UP(rb->used_length, qemu_real_host_page_size()),
     };
 
+    if (g_slist_find(left_out, rb->mr)) {
+        return true;
+    }
     if (!qemu_ram_is_migratable(rb)) {
         error_setg(errp, "RAM block '%s' belongs to a device that cannot be "
                    "restored; unplug it", memory_region_name(rb->mr));

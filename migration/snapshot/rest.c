@@ -17,6 +17,7 @@
 #include "system/runstate.h"
 #include "system/tcg.h"
 #include "tcg/startup.h"
+#include "compat-ram.h"
 #include "internal.h"
 #include "rest-virtio.h"
 
@@ -121,7 +122,7 @@ void snapshot_stop_machine(SnapshotRest *rest)
 
 void snapshot_start_clocks(const SnapshotRest *rest)
 {
-    if (runstate_is_live(rest->state)) {
+    if (runstate_is_live(rest->state) && !snapshot_staying()) {
         cpu_enable_ticks();
     }
 }
@@ -141,7 +142,33 @@ void snapshot_start_machine(const SnapshotRest *rest,
         /* It had shut down or crashed; now it is an instant before that. */
         runstate_set(RUN_STATE_PAUSED);
     }
-    if (rest->paused || rest->state == RUN_STATE_SUSPENDED) {
+    if (!snapshot_staying() &&
+        (rest->paused || rest->state == RUN_STATE_SUSPENDED)) {
         resume_all_vcpus();
     }
+}
+
+/* A vCPU that sleeps and takes no interrupts does so for ever. */
+static bool is_deaf(CPUState *cpu)
+{
+#ifdef TARGET_I386
+    return !(cpu_env(cpu)->eflags & IF_MASK);
+#else
+    return false;
+#endif
+}
+
+bool snapshot_halted_for_good(void)
+{
+    bool deaf = true;
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        if (!cpu->halted || !cpu_thread_is_idle(cpu)) {
+            return false;
+        }
+        deaf &= is_deaf(cpu);
+    }
+    return deaf || qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL,
+                                              QEMU_TIMER_ATTR_ALL) < 0;
 }

@@ -55,10 +55,15 @@ def add_more_modules(archive, arch, names):
                 [words[0] for _, words in default] + list(names))
 
 
-def make_initrd(path):
-    """Write the tests' initramfs to the file @path."""
+def make_initrd(path, more=None):
+    """Write the tests' initramfs to the file @path; @more says which programs
+    of the host are to be where in the guest besides.
+    """
     archive = Archive()
-    archive.add_file("/bin/dirty", os.path.join(test_programs(), "dirty"))
+    for name, program in (more or {}).items():
+        archive.add_file(name, program)
+    for name in ("dirty", "ends", "loop"):
+        archive.add_file("/bin/" + name, os.path.join(test_programs(), name))
     archive.add_file("/etc/udev/70-snapshot-device.rules", os.path.join(
         ROOT, "guest", "udev", "70-snapshot-device.rules"), 0o644)
     copied = set()

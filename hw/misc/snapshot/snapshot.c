@@ -23,7 +23,9 @@
 #include "qemu/error-report.h"
 #include "qemu/log.h"
 #include "qemu/module.h"
+#include "qemu/units.h"
 #include "system/system.h"
+#include "run.h"
 #include "trace.h"
 
 #define TYPE_SNAPSHOT_DEVICE "snapshot"
@@ -35,6 +37,9 @@ struct SnapshotDevice {
     MemoryRegion bar;
     Notifier machine_done;
     SnapshotConfig config;
+    SnapshotRunsConfig runs_config;
+    SnapshotShared shared;      /* memory, BAR 2 */
+    SnapshotRuns *runs;         /* or NULL */
 
     SnapshotResult result;      /* of the last command */
     uint64_t returns;           /* to a saved instant, known to ->result */
@@ -80,6 +85,15 @@ static void snapshot_done(void *opaque, SnapshotResult result)
     snapshot_set_result(opaque, result);
 }
 
+/* Hand @op to the engine, unless it would take away what runs stand on. */
+static SnapshotResult snapshot_engine_command(SnapshotDevice *s, SnapshotOp op)
+{
+    if (snapshot_runs_forbid(s->runs, op)) {
+        return SNAPSHOT_RESULT_REFUSED;
+    }
+    return snapshot_submit(op, snapshot_done, s);
+}
+
 static void snapshot_command(SnapshotDevice *s, uint64_t command)
 {
     SnapshotResult res;
@@ -87,25 +101,30 @@ static void snapshot_command(SnapshotDevice *s, uint64_t command)
 
     switch (command) {
     case SNAPSHOT_CMD_SAVE:
-        res = snapshot_submit(SNAPSHOT_OP_SAVE, snapshot_done, s);
+        res = snapshot_engine_command(s, SNAPSHOT_OP_SAVE);
         break;
     case SNAPSHOT_CMD_RESTORE:
-        res = snapshot_submit(SNAPSHOT_OP_RESTORE, snapshot_done, s);
+        res = snapshot_engine_command(s, SNAPSHOT_OP_RESTORE);
         break;
     case SNAPSHOT_CMD_PUSH:
-        res = snapshot_submit(SNAPSHOT_OP_PUSH, snapshot_done, s);
+        res = snapshot_engine_command(s, SNAPSHOT_OP_PUSH);
         break;
     case SNAPSHOT_CMD_POP:
-        res = snapshot_submit(SNAPSHOT_OP_POP, snapshot_done, s);
+        res = snapshot_engine_command(s, SNAPSHOT_OP_POP);
         break;
     case SNAPSHOT_CMD_DISCARD:
-        res = snapshot_submit(SNAPSHOT_OP_DISCARD, snapshot_done, s);
+        res = snapshot_engine_command(s, SNAPSHOT_OP_DISCARD);
         break;
     case SNAPSHOT_CMD_EXCLUDE:
         res = snapshot_exclude(s->start, s->length, &err);
         break;
     case SNAPSHOT_CMD_INCLUDE:
         res = snapshot_include_all(&err);
+        break;
+    case SNAPSHOT_CMD_NEXT:
+    case SNAPSHOT_CMD_DONE:
+    case SNAPSHOT_CMD_CRASH:
+        res = snapshot_runs_command(s->runs, command);
         break;
     default:
         qemu_log_mask(LOG_GUEST_ERROR, "snapshot: unknown command 0x%" PRIx64
@@ -177,6 +196,9 @@ static bool snapshot_reg64(const SnapshotDevice *s, hwaddr addr, uint64_t *val)
     case SNAPSHOT_REG_START:
         *val = s->start;
         return true;
+    case SNAPSHOT_REG_RUNS:
+        *val = snapshot_runs_ended(s->runs);
+        return true;
     case SNAPSHOT_REG_LENGTH:
         *val = s->length;
         return true;
@@ -194,7 +216,7 @@ static uint64_t snapshot_read(void *opaque, hwaddr addr, unsigned size)
         if (size == 4) {
             val = (uint32_t)(addr & 4 ? val >> 32 : val);
         }
-    } else if (size == 4) {
+    } else if (size == 4 && !snapshot_runs_read(s->runs, addr, &val)) {
         val = snapshot_read32(s, addr);
     }
     trace_snapshot_device_read(addr, size, val);
@@ -222,8 +244,13 @@ static void snapshot_write(void *opaque, hwaddr addr, uint64_t val,
         snapshot_write64(&s->length, addr, val, size);
         break;
     default:
-        if (addr == SNAPSHOT_REG_COMMAND && size == 4) {
+        if (size != 4) {
+            break;
+        }
+        if (addr == SNAPSHOT_REG_COMMAND) {
             snapshot_command(s, val);
+        } else {
+            snapshot_runs_write(s->runs, addr, val);
         }
     }
 }
@@ -269,13 +296,18 @@ static void snapshot_realize(PCIDevice *pdev, Error **errp)
                    "in memory");
         return;
     }
-    if (!snapshot_check_machine(errp)) {
+    if (!snapshot_check_machine(errp) ||
+        !snapshot_runs_setup(&s->runs, DEVICE(s), &s->shared, &s->runs_config,
+                             snapshot_done, errp)) {
         return;
     }
     memory_region_init_io(&s->bar, OBJECT(s), &snapshot_bar_ops, s,
                           "snapshot", SNAPSHOT_BAR_SIZE);
     pci_register_bar(pdev, SNAPSHOT_BAR, PCI_BASE_ADDRESS_SPACE_MEMORY,
                      &s->bar);
+    pci_register_bar(pdev, SNAPSHOT_SHARED_BAR,
+                     PCI_BASE_ADDRESS_SPACE_MEMORY |
+                     PCI_BASE_ADDRESS_MEM_PREFETCH, &s->shared.bar);
     snapshot_configure(&s->config);
     s->returns = snapshot_counters()->returns;
     the_device = s;
@@ -293,10 +325,17 @@ static void snapshot_exit(PCIDevice *pdev)
     };
 
     qemu_remove_machine_init_done_notifier(&s->machine_done);
+    snapshot_runs_free(g_steal_pointer(&s->runs));
     snapshot_cancel(s);
     snapshot_release();
     snapshot_configure(&defaults);
     the_device = NULL;
+}
+
+/* Nobody can reach the memory any more. */
+static void snapshot_finalize(Object *obj)
+{
+    snapshot_shared_free(&SNAPSHOT_DEVICE(obj)->shared);
 }
 
 static int snapshot_get_engine(Object *obj, Error **errp)
@@ -360,6 +399,15 @@ static const Property snapshot_properties[] = {
     DEFINE_PROP_STRING("file", SnapshotDevice, config.file),
     DEFINE_PROP_SIZE("disk-limit", SnapshotDevice, config.disk_limit,
                      SNAPSHOT_DISK_LIMIT),
+    DEFINE_PROP_BOOL("afl", SnapshotDevice, runs_config.afl, false),
+    DEFINE_PROP_STRING("seeds", SnapshotDevice, runs_config.seeds),
+    DEFINE_PROP_UINT32("persistent", SnapshotDevice, runs_config.persistent,
+                       1),
+    DEFINE_PROP_UINT32("timeout", SnapshotDevice, runs_config.timeout, 0),
+    DEFINE_PROP_UINT32("map-size", SnapshotDevice, runs_config.map_size,
+                       64 * KiB),
+    DEFINE_PROP_UINT32("input-size", SnapshotDevice, runs_config.input_max,
+                       1 * MiB),
 };
 
 static const VMStateDescription vmstate_snapshot = {
@@ -393,6 +441,21 @@ static void snapshot_class_init(ObjectClass *oc, SnapshotClassData *data)
     object_class_property_set_description(oc, "disk-limit",
         "memory for what is written to each disk; writes beyond it fail, 0: "
         "no limit (default: 1 GiB)");
+    object_class_property_set_description(oc, "afl",
+        "on/off: get inputs from afl-fuzz, or run once if started without it "
+        "(default: off)");
+    object_class_property_set_description(oc, "seeds",
+        "file or directory of files: inputs to run once each, if there is no "
+        "afl-fuzz, and then quit");
+    object_class_property_set_description(oc, "persistent",
+        "restore after this many runs (default: 1)");
+    object_class_property_set_description(oc, "timeout",
+        "milliseconds of host time a run may take; 0: no limit, or that of "
+        "afl-fuzz (default: 0)");
+    object_class_property_set_description(oc, "map-size",
+        "bytes of the coverage map (default: 65536)");
+    object_class_property_set_description(oc, "input-size",
+        "bytes of the longest input (default: 1048576)");
     object_class_property_add_bool(oc, "verify", snapshot_get_verify,
                                    snapshot_set_verify_prop);
     object_class_property_set_description(oc, "verify",
@@ -421,6 +484,7 @@ static const TypeInfo snapshot_types[] = {
         .name = TYPE_SNAPSHOT_DEVICE,
         .parent = TYPE_PCI_DEVICE,
         .instance_size = sizeof(SnapshotDevice),
+        .instance_finalize = snapshot_finalize,
         .class_init = snapshot_class_init,
         .interfaces = (InterfaceInfo[]) {
             { INTERFACE_CONVENTIONAL_PCI_DEVICE },

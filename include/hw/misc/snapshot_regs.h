@@ -36,6 +36,13 @@
 #define SNAPSHOT_REG_START      0x40    /* 64, read and write: for EXCLUDE, */
 #define SNAPSHOT_REG_LENGTH     0x48    /* 64, address and length in bytes */
 
+/* Runs; see "Runs" in the specification */
+#define SNAPSHOT_REG_HOST       0x80    /* 32, SNAPSHOT_HOST_... */
+#define SNAPSHOT_REG_RUN_STATUS 0x84    /* 32, rw: of the run that ends */
+#define SNAPSHOT_REG_TEXT_SIZE  0x88    /* 32, rw: bytes of text about it */
+#define SNAPSHOT_REG_MAP_USED   0x8c    /* 32, rw: bytes of the map in use */
+#define SNAPSHOT_REG_RUNS       0x90    /* 64, runs that have ended */
+
 /* SNAPSHOT_REG_COMMAND */
 #define SNAPSHOT_CMD_SAVE       0x101
 #define SNAPSHOT_CMD_RESTORE    0x102
@@ -44,6 +51,9 @@
 #define SNAPSHOT_CMD_DISCARD    0x105
 #define SNAPSHOT_CMD_EXCLUDE    0x106
 #define SNAPSHOT_CMD_INCLUDE    0x107
+#define SNAPSHOT_CMD_NEXT       0x110   /* get the next input */
+#define SNAPSHOT_CMD_DONE       0x111   /* the run has ended */
+#define SNAPSHOT_CMD_CRASH      0x112   /* the run has found a bug */
 
 /* SNAPSHOT_REG_RESULT */
 #define SNAPSHOT_RES_DONE       0       /* the last command succeeded */
@@ -68,5 +78,35 @@
 #define SNAPSHOT_ENGINE_NONE    0
 #define SNAPSHOT_ENGINE_COPY    1
 #define SNAPSHOT_ENGINE_REMAP   2
+
+/* SNAPSHOT_REG_RUN_STATUS, with DONE: the guest cannot do another run */
+#define SNAPSHOT_RUN_LAST       (1u << 31)
+
+/* SNAPSHOT_REG_HOST: who gives inputs */
+#define SNAPSHOT_HOST_NONE      0
+#define SNAPSHOT_HOST_AFL       1
+#define SNAPSHOT_HOST_FILES     2
+
+/*
+ * BAR 2: memory shared with the host, which restores leave alone.  It begins
+ * with this header: offset in bytes of each field, little endian.  Offsets and
+ * sizes in it are in bytes, from the start of the BAR.
+ */
+#define SNAPSHOT_SHARED_BAR     2
+#define SNAPSHOT_SHARED_MAGIC       0x00    /* 32, SNAPSHOT_SHARED_MAGIC_IS */
+#define SNAPSHOT_SHARED_VERSION     0x04    /* 32, SNAPSHOT_SHARED_VERSION_IS */
+#define SNAPSHOT_SHARED_INPUT       0x08    /* 32, offset of the input: its */
+                                            /* length, 32 bits, and the bytes */
+#define SNAPSHOT_SHARED_INPUT_MAX   0x0c    /* 32, how long it can be */
+#define SNAPSHOT_SHARED_MAP         0x10    /* 32, offset of the coverage map */
+#define SNAPSHOT_SHARED_MAP_SIZE    0x14    /* 32 */
+#define SNAPSHOT_SHARED_TEXT        0x18    /* 32, offset of the text area */
+#define SNAPSHOT_SHARED_TEXT_SIZE   0x1c    /* 32 */
+#define SNAPSHOT_SHARED_LOG         0x20    /* 32, offset of the log ring */
+#define SNAPSHOT_SHARED_LOG_SIZE    0x24    /* 32, a power of two */
+#define SNAPSHOT_SHARED_LOG_HEAD    0x28    /* 32, bytes logged by this run */
+
+#define SNAPSHOT_SHARED_MAGIC_IS    0x504e5353      /* "SSNP" */
+#define SNAPSHOT_SHARED_VERSION_IS  1
 
 #endif

@@ -1,0 +1,386 @@
+/*
+ * Device "snapshot": afl-fuzz as the host of runs.
+ *
+ * QEMU is the fork server: afl-fuzz writes a word to a pipe for each run and
+ * reads two from another, the pid of the process that it may kill and how that
+ * ended.  Map and input are in System V shared memory, which becomes part of
+ * BAR 2, so that nothing is copied.
+ *
+ * The pid is that of a helper, which does nothing but sleep.  When a run takes
+ * too long, afl-fuzz kills it; the end of a pipe that the helper holds tells
+ * us so, and the run is cut off.  QEMU itself lives on.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <sys/prctl.h>
+#include <sys/shm.h>
+#include "hw/misc/snapshot_regs.h"
+#include "qapi/error.h"
+#include "qemu/cutils.h"
+#include "qemu/main-loop.h"
+#include "qemu/timer.h"
+#include "qemu/units.h"
+#include "run.h"
+#include "trace.h"
+
+/*
+ * What afl-fuzz looks for in a program, to see that it is instrumented and
+ * that it takes test cases from shared memory.
+ */
+const char snapshot_afl_signature[] __attribute__((used)) =
+    "##SIG_AFL_PERSISTENT##";
+#define ENV_MAP         "__AFL_SHM_ID"
+#define ENV_INPUT       "__AFL_SHM_FUZZ_ID"
+
+/* The pipes; words are 32 bits, in the order of the host. */
+#define FD_CONTROL      198
+#define FD_STATUS       199
+
+/* Handshake up to version 4.1x: one word of options, and one as an answer */
+#define OLD_ENABLED     0x80000001u
+#define OLD_MAPSIZE     0x40000000u
+#define OLD_SHMEM       0x01000000u
+#define OLD_MAP_MAX     (8 * MiB)
+#define OLD_MAP(size)   (((size) - 1) << 1)
+
+/*
+ * Handshake since 4.20: version, its complement as an answer, options, the
+ * size of the map, version
+ */
+#define NEW_VERSION     0x41464c01u
+#define NEW_MAPSIZE     0x00000001u
+#define NEW_SHMEM       0x00000002u
+
+/* afl-fuzz rounds the size of its map up to a multiple of this. */
+#define MAP_UNIT        64
+
+/*
+ * Unless told otherwise, afl-fuzz waits so long for the first word, and the
+ * other tools always do.  For the pid of the first run they wait for ever.
+ */
+#define START_UP_MS     10000
+
+typedef struct SnapshotAfl {
+    SnapshotHost parent;
+    uint8_t *map, *input;       /* attached, or NULL */
+    bool greeted;
+    bool shmem;                 /* afl-fuzz puts inputs in ->input */
+    pid_t helper;               /* 0: none */
+    int helper_fd;              /* at its end when the helper is */
+    QEMUTimer *start_up;
+} SnapshotAfl;
+
+static bool get_word(uint32_t *word)
+{
+    /* afl-fuzz writes whole words, and less than a pipe takes at once. */
+    return RETRY_ON_EINTR(read(FD_CONTROL, word, sizeof(*word))) ==
+           sizeof(*word);
+}
+
+static bool put_word(uint32_t word)
+{
+    return qemu_write_full(FD_STATUS, &word, sizeof(word)) == sizeof(word);
+}
+
+/*
+ * The helper
+ */
+
+static void G_NORETURN sleep_until_killed(int fd, pid_t parent)
+{
+    struct sigaction action = { .sa_handler = SIG_DFL };
+    sigset_t none;
+
+    /* Only what is safe after a fork of a process with threads */
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    prctl(PR_SET_NAME, "snapshot-run");
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    qemu_close_all_open_fd(&fd, 1);
+    while (getppid() == parent) {
+        pause();
+    }
+    _exit(EXIT_SUCCESS);
+}
+
+static void bury_helper(SnapshotAfl *a)
+{
+    if (a->helper) {
+        qemu_set_fd_handler(a->helper_fd, NULL, NULL, NULL);
+        close(a->helper_fd);
+        kill(a->helper, SIGKILL);
+        waitpid(a->helper, NULL, 0);
+        a->helper = 0;
+    }
+}
+
+static void helper_died(void *opaque)
+{
+    SnapshotAfl *a = opaque;
+
+    trace_snapshot_afl_killed(a->helper);
+    bury_helper(a);
+    snapshot_runs_cut_off(a->parent.runs);
+}
+
+static bool start_helper(SnapshotAfl *a)
+{
+    pid_t self = getpid();
+    int fds[2];
+
+    if (!g_unix_open_pipe(fds, FD_CLOEXEC, NULL)) {
+        return false;
+    }
+    a->helper = fork();
+    if (a->helper == 0) {
+        sleep_until_killed(fds[1], self);
+    }
+    close(fds[1]);
+    if (a->helper < 0) {
+        a->helper = 0;
+        close(fds[0]);
+        return false;
+    }
+    a->helper_fd = fds[0];
+    qemu_set_fd_handler(a->helper_fd, helper_died, NULL, a);
+    return true;
+}
+
+/*
+ * Handshake
+ */
+
+/* Does the program that has started us know the handshake since 4.20? */
+static bool parent_is_new(void)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/exe", (int)getppid());
+    g_autofree char *program = NULL;
+    const char *text = "new fork server model";
+    gsize len;
+
+    return !getenv("AFL_OLD_FORKSERVER") &&
+           g_file_get_contents(path, &program, &len, NULL) &&
+           memmem(program, len, text, strlen(text));
+}
+
+static bool greet_new(SnapshotAfl *a, uint32_t map_size)
+{
+    uint32_t options = NEW_MAPSIZE | (a->input ? NEW_SHMEM : 0);
+    uint32_t answer;
+
+    a->shmem = a->input;
+    return put_word(NEW_VERSION) && get_word(&answer) &&
+           answer == ~NEW_VERSION && put_word(options) &&
+           put_word(map_size) && put_word(NEW_VERSION);
+}
+
+static bool greet_old(SnapshotAfl *a, uint32_t map_size)
+{
+    uint32_t options = OLD_ENABLED | OLD_MAPSIZE | OLD_MAP(map_size);
+    uint32_t answer;
+
+    if (!a->input) {
+        return put_word(options);
+    }
+    a->shmem = true;
+    return put_word(options | OLD_SHMEM) && get_word(&answer) &&
+           answer == (OLD_ENABLED | OLD_SHMEM);
+}
+
+static bool greet(SnapshotAfl *a, uint32_t map_size)
+{
+    timer_del(a->start_up);
+    if (!a->greeted) {
+        trace_snapshot_afl_greet(map_size, a->input != NULL);
+        a->greeted = parent_is_new() ? greet_new(a, map_size)
+                                     : greet_old(a, map_size);
+    }
+    return a->greeted;
+}
+
+/*
+ * The guest still boots, and afl-fuzz is about to give up.  How much of the
+ * map the guest will use nobody knows yet: all of it, then.
+ */
+static void greet_early(void *opaque)
+{
+    SnapshotAfl *a = opaque;
+
+    greet(a, a->parent.shared->map_size);
+}
+
+static bool afl_start(SnapshotHost *h, uint32_t map_used, Error **errp)
+{
+    SnapshotAfl *a = container_of(h, SnapshotAfl, parent);
+    uint32_t size = h->shared->map_size;
+
+    if (map_used && map_used < size) {
+        size = ROUND_UP(map_used, MAP_UNIT);
+    }
+    if (!greet(a, size)) {
+        error_setg(errp, "afl-fuzz does not answer as expected");
+        return false;
+    }
+    if (!start_helper(a)) {
+        error_setg_errno(errp, errno, "no process for afl-fuzz to kill");
+        return false;
+    }
+    return true;
+}
+
+/*
+ * Runs
+ */
+
+/* From the file that is afl-fuzz's other way to pass inputs */
+static bool read_input(SnapshotAfl *a)
+{
+    g_autofree char *data = g_malloc(a->parent.shared->input_max);
+    ssize_t len = pread(STDIN_FILENO, data, a->parent.shared->input_max, 0);
+
+    if (len < 0) {
+        return false;
+    }
+    snapshot_shared_set_input(a->parent.shared, data, len);
+    return true;
+}
+
+static SnapshotNext afl_next(SnapshotHost *h)
+{
+    SnapshotAfl *a = container_of(h, SnapshotAfl, parent);
+    uint32_t was_killed;
+
+    if (!get_word(&was_killed)) {
+        return SNAPSHOT_NEXT_OVER;
+    }
+    if (was_killed) {
+        bury_helper(a);
+    }
+    if ((!a->helper && !start_helper(a)) || (!a->shmem && !read_input(a)) ||
+        !put_word(a->helper)) {
+        return SNAPSHOT_NEXT_OVER;
+    }
+    return SNAPSHOT_NEXT_INPUT;
+}
+
+static void afl_ended(SnapshotHost *h, const SnapshotEnd *end)
+{
+    put_word(snapshot_end_wait_status(end));
+}
+
+static int afl_over(SnapshotHost *h, const Error *err)
+{
+    return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static void afl_free(SnapshotHost *h)
+{
+    SnapshotAfl *a = container_of(h, SnapshotAfl, parent);
+
+    bury_helper(a);
+    timer_free(a->start_up);
+    if (a->map) {
+        shmdt(a->map);
+    }
+    if (a->input) {
+        shmdt(a->input);
+    }
+    g_free(a);
+}
+
+static const SnapshotHostOps afl_ops = {
+    .reg = SNAPSHOT_HOST_AFL,
+    .start = afl_start,
+    .next = afl_next,
+    .ended = afl_ended,
+    .over = afl_over,
+    .free = afl_free,
+};
+
+/*
+ * Set-up
+ */
+
+static void greet_in_time(SnapshotAfl *a)
+{
+    a->start_up = timer_new_ms(QEMU_CLOCK_REALTIME, greet_early, a);
+    timer_mod(a->start_up, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+              START_UP_MS / 2);
+}
+
+/*
+ * Attach the segment that the environment variable @env names, if it does, as
+ * the memory of @area, @size bytes of it at most.
+ */
+static bool attach(SnapshotArea *area, uint8_t **at, const char *env,
+                   size_t size, Error **errp)
+{
+    const char *text = getenv(env);
+    struct shmid_ds info;
+    void *host;
+    int id;
+
+    if (!text) {
+        return true;
+    }
+    if (qemu_strtoi(text, NULL, 10, &id) < 0) {
+        error_setg(errp, "%s=%s is no number of a shared memory segment", env,
+                   text);
+        return false;
+    }
+    host = shmat(id, NULL, 0);
+    if (host == (void *)-1 || shmctl(id, IPC_STAT, &info) < 0) {
+        error_setg_errno(errp, errno, "cannot attach the shared memory of "
+                         "%s=%s", env, text);
+        return false;
+    }
+    size = MIN(size, info.shm_segsz);
+    area->host = *at = host;
+    area->size = ROUND_UP(size, qemu_real_host_page_size());
+    return true;
+}
+
+bool snapshot_afl_attach_map(SnapshotShared *shared, uint8_t **at,
+                             uint32_t map_size, Error **errp)
+{
+    if (!attach(&shared->map, at, ENV_MAP, map_size, errp)) {
+        return false;
+    }
+    if (*at && shared->map.size < map_size) {
+        error_setg(errp, "afl-fuzz has a map of %zu bytes, and the device one "
+                   "of %u: set AFL_MAP_SIZE=%u, or map-size= to less",
+                   shared->map.size, map_size, map_size);
+        return false;
+    }
+    return true;
+}
+
+SnapshotHost *snapshot_host_afl(SnapshotShared *shared,
+                                const SnapshotRunsConfig *config,
+                                Error **errp)
+{
+    SnapshotAfl *a;
+
+    if (fcntl(FD_CONTROL, F_GETFD) < 0 || fcntl(FD_STATUS, F_GETFD) < 0) {
+        return NULL;
+    }
+    a = g_new0(SnapshotAfl, 1);
+    a->parent.ops = &afl_ops;
+    a->parent.shared = shared;
+    a->parent.fd = FD_CONTROL;
+    if (!snapshot_afl_attach_map(shared, &a->map, config->map_size, errp) ||
+        !attach(&shared->input, &a->input, ENV_INPUT,
+                config->input_max + sizeof(uint32_t), errp)) {
+        afl_free(&a->parent);
+        return NULL;
+    }
+    qemu_set_cloexec(FD_CONTROL);
+    qemu_set_cloexec(FD_STATUS);
+    /* If afl-fuzz goes, even by SIGKILL, nobody else would end us. */
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    greet_in_time(a);
+    return &a->parent;
+}

@@ -1,0 +1,208 @@
+/*
+ * Device "snapshot": files as the host of runs, one run for each.
+ *
+ * What became of each run is printed.  Without files the standard input is the
+ * only one, and QEMU ends like the run, as programs made for afl-fuzz do when
+ * they are started without it: so does afl-showmap use them.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <sys/shm.h>
+#include "hw/misc/snapshot_regs.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "run.h"
+
+typedef struct SnapshotFiles {
+    SnapshotHost parent;
+    GPtrArray *names;           /* of files */
+    guint at;                   /* of the present one */
+    bool is_stdin;
+    uint8_t *map;               /* of afl-showmap, attached, or NULL */
+    guint failed;               /* runs that did not just end */
+    int status;                 /* as of wait(), of the last run */
+} SnapshotFiles;
+
+static const char *const kinds[] = {
+    [SNAPSHOT_END_DONE] = "done",
+    [SNAPSHOT_END_CRASH] = "crash",
+    [SNAPSHOT_END_PANIC] = "panic of the guest's kernel",
+    [SNAPSHOT_END_RESET] = "reset by the guest",
+    [SNAPSHOT_END_SHUTDOWN] = "shutdown by the guest",
+    [SNAPSHOT_END_INTERNAL] = "internal error of the accelerator",
+    [SNAPSHOT_END_HALTED] = "halted for good",
+    [SNAPSHOT_END_TIMEOUT] = "timeout",
+};
+
+static bool files_start(SnapshotHost *h, uint32_t map_used, Error **errp)
+{
+    return true;
+}
+
+static SnapshotNext files_next(SnapshotHost *h)
+{
+    SnapshotFiles *f = container_of(h, SnapshotFiles, parent);
+    const char *name;
+
+    for (; f->at < f->names->len; f->at++) {
+        g_autofree char *data = NULL;
+        g_autoptr(GError) error = NULL;
+        gsize len;
+
+        name = g_ptr_array_index(f->names, f->at);
+        if (!g_file_get_contents(name, &data, &len, &error)) {
+            error_report("snapshot: %s", error->message);
+            f->failed++;
+            continue;
+        }
+        if (snapshot_shared_set_input(h->shared, data, len) < len) {
+            warn_report("snapshot: %s: cut to %u bytes; set input-size= to "
+                        "more", name, h->shared->input_max);
+        }
+        memset(h->shared->map.host, 0, h->shared->map_size);
+        return SNAPSHOT_NEXT_INPUT;
+    }
+    return SNAPSHOT_NEXT_OVER;
+}
+
+/* Print @text, each line by itself, so that none looks like one of ours. */
+static void print_lines(const char *text)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+    for (char **line = lines; *text && *line; line++) {
+        printf("    %s\n", *line);
+    }
+}
+
+static unsigned int count_map(const SnapshotShared *s)
+{
+    unsigned int n = 0;
+
+    for (uint32_t i = 0; i < s->map_size; i++) {
+        n += s->map.host[i] != 0;
+    }
+    return n;
+}
+
+static void files_ended(SnapshotHost *h, const SnapshotEnd *end)
+{
+    SnapshotFiles *f = container_of(h, SnapshotFiles, parent);
+    g_autofree char *text = snapshot_shared_text(h->shared, end->text_size);
+    g_autofree char *log = snapshot_shared_log(h->shared);
+
+    f->status = snapshot_end_wait_status(end);
+    f->failed += end->kind != SNAPSHOT_END_DONE;
+    printf("%s: %s", (char *)g_ptr_array_index(f->names, f->at),
+           kinds[end->kind]);
+    if (end->kind <= SNAPSHOT_END_CRASH) {
+        printf(" %d", end->kind == SNAPSHOT_END_DONE ? WEXITSTATUS(f->status)
+                                                     : WTERMSIG(f->status));
+    }
+    printf(", %" PRId64 " us, %u bytes of the map\n", end->ns / 1000,
+           count_map(h->shared));
+    print_lines(text);
+    print_lines(log);
+    fflush(stdout);
+    f->at++;
+}
+
+static int files_over(SnapshotHost *h, const Error *err)
+{
+    SnapshotFiles *f = container_of(h, SnapshotFiles, parent);
+
+    if (err) {
+        return EXIT_FAILURE;
+    }
+    if (!f->is_stdin) {
+        printf("%u runs, %u of them not just done\n", f->names->len,
+               f->failed);
+        fflush(stdout);
+        return f->failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    }
+    if (WIFSIGNALED(f->status)) {
+        signal(WTERMSIG(f->status), SIG_DFL);
+        kill(getpid(), WTERMSIG(f->status));
+    }
+    return WEXITSTATUS(f->status);
+}
+
+static void files_free(SnapshotHost *h)
+{
+    SnapshotFiles *f = container_of(h, SnapshotFiles, parent);
+
+    g_ptr_array_unref(f->names);
+    if (f->map) {
+        shmdt(f->map);
+    }
+    g_free(f);
+}
+
+static const SnapshotHostOps files_ops = {
+    .reg = SNAPSHOT_HOST_FILES,
+    .start = files_start,
+    .next = files_next,
+    .ended = files_ended,
+    .over = files_over,
+    .free = files_free,
+};
+
+static gint by_name(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Put the file @path, or those in the directory @path, in @names. */
+static bool list_files(GPtrArray *names, const char *path, Error **errp)
+{
+    g_autoptr(GError) error = NULL;
+    const char *name;
+    GDir *dir;
+
+    if (!g_file_test(path, G_FILE_TEST_IS_DIR)) {
+        g_ptr_array_add(names, g_strdup(path));
+        return true;
+    }
+    dir = g_dir_open(path, 0, &error);
+    if (!dir) {
+        error_setg(errp, "seeds=%s: %s", path, error->message);
+        return false;
+    }
+    while ((name = g_dir_read_name(dir))) {
+        char *file = g_build_filename(path, name, NULL);
+
+        if (g_file_test(file, G_FILE_TEST_IS_REGULAR)) {
+            g_ptr_array_add(names, file);
+        } else {
+            g_free(file);
+        }
+    }
+    g_dir_close(dir);
+    g_ptr_array_sort(names, by_name);
+    return true;
+}
+
+SnapshotHost *snapshot_host_files(SnapshotShared *shared,
+                                  const SnapshotRunsConfig *config,
+                                  Error **errp)
+{
+    SnapshotFiles *f = g_new0(SnapshotFiles, 1);
+
+    f->parent.ops = &files_ops;
+    f->parent.shared = shared;
+    f->parent.fd = -1;
+    f->is_stdin = !config->seeds;
+    f->names = g_ptr_array_new_with_free_func(g_free);
+    if (!list_files(f->names, config->seeds ?: "/dev/stdin", errp) ||
+        !snapshot_afl_attach_map(shared, &f->map, config->map_size, errp)) {
+        files_free(&f->parent);
+        return NULL;
+    }
+    if (!f->names->len) {
+        error_setg(errp, "seeds=%s: there is no file", config->seeds);
+        files_free(&f->parent);
+        return NULL;
+    }
+    return &f->parent;
+}
