@@ -24,6 +24,9 @@
 /* Bottom halves run before a command; more than this many are a live loop. */
 #define MAX_BOTTOM_HALVES 64
 
+/* The block layer is drained until it is idle, but not more often than this. */
+#define MAX_DRAINS 64
+
 bool snapshot_owns_vcpus(void)
 {
     return !CPU_NEXT(first_cpu) ||
@@ -61,16 +64,22 @@ static void poll_bottom_halves(void)
  * Is there a request that has not got as far as its device's callback?  After
  * poll_bottom_halves() such a request is in some node, or it is throttled.
  */
-static bool may_be_in_flight(void)
+static bool is_in_flight(void)
 {
     BlockDriverState *bs = NULL;
-    BlockBackend *blk = NULL;
 
     while ((bs = bdrv_next_all_states(bs))) {
         if (qatomic_read(&bs->in_flight)) {
             return true;
         }
     }
+    return false;
+}
+
+static bool is_throttled(void)
+{
+    BlockBackend *blk = NULL;
+
     while ((blk = blk_all_next(blk))) {
         if (blk_get_public(blk)->throttle_group_member.throttle_state) {
             return true;
@@ -82,13 +91,20 @@ static bool may_be_in_flight(void)
 /*
  * To drain what is idle is not free: devices stop listening for requests and
  * start again, with system calls for each of their queues.
+ *
+ * And to drain once is not enough.  A device may follow up a request with the
+ * next (IDE does a long transfer in parts), which waits while the block layer
+ * drains and goes on right after.  No vCPU asks for more, so this ends.
  */
 static void finish_requests(void)
 {
+    bool drain = snapshot_config()->reference || is_throttled();
+
     poll_bottom_halves();
-    if (snapshot_config()->reference || may_be_in_flight()) {
+    for (int i = 0; i < MAX_DRAINS && (drain || is_in_flight()); i++) {
         bdrv_drain_all();
         poll_bottom_halves();
+        drain = false;
     }
 }
 

@@ -189,8 +189,14 @@ def check_from_inside(vm, disks):
 
 
 def check_in_flight(vm, disks, rounds):
-    """Restores while the guest writes to all disks, and a save, too."""
-    vm.must("pids=; for dir in /mnt/*/; do churn $dir & "
+    """Restores while the guest writes to disks, and a save, too.
+
+    Not to one on IDE's bus master, which may lose a transfer in a save: see
+    "Known defects" in docs/devel/snapshot.rst.
+    """
+    busy = " ".join(f"/mnt/{disk.name}/" for disk in disks
+                    if disk.name != "ide")
+    vm.must(f"pids=; for dir in {busy}; do churn $dir & "
             "pids=\"$pids $!\"; done; sleep 1")
     vm.qmp("x-snapshot-device-save")
     images = [disk.checksum() for disk in disks]
