@@ -29,6 +29,9 @@ from vm import QEMU, TIMEOUT    # noqa: E402
 LIMITS = os.path.join(ROOT, "tests", "guest", "counts.txt")
 MARGIN = 1.5            # times what counts.txt says
 SLACK = 0.5             # and this much, for what is next to nothing
+# The main loop wakes up when it will, which a busy host makes it do more often.
+CALLS_SLACK = 10
+TRIES = 3               # the difference of two runs is noisy now and then
 PAGES = 16
 FEW, MANY = 200, 1200   # restores with Linux in the guest
 FEW_BARE, MANY_BARE = 20, 120
@@ -67,7 +70,9 @@ def format_limits(text, counts):
 
 def check_limit(what, count, noted):
     """Raise if @count is clearly more than was @noted."""
-    limit = noted * MARGIN + SLACK
+    limit = noted * MARGIN + (CALLS_SLACK if what == "syscalls" else SLACK)
+    if count < 0:
+        raise AssertionError(f"{count:.1f} {what} a restore: nothing but noise")
     if count > limit:
         raise AssertionError(
             f"{count:.1f} {what} a restore, at most {limit:.1f} expected; if "
@@ -153,10 +158,16 @@ def check_counts(tap, name, machine, noted):
     counts = {}
 
     def check(what, function, *args):
-        count = counts[what] = function(*args)
-        tap.comment(f"{name}: {count:.1f} {what} a restore, "
-                    f"{noted[what]:.1f} noted")
-        check_limit(what, count, noted[what])
+        for left in reversed(range(TRIES)):
+            count = counts[what] = function(*args)
+            tap.comment(f"{name}: {count:.1f} {what} a restore, "
+                        f"{noted[what]:.1f} noted")
+            try:
+                check_limit(what, count, noted[what])
+                return
+            except AssertionError:
+                if not left:
+                    raise
 
     with tempfile.TemporaryDirectory(prefix="snapshot-counts-") as work:
         with machines.linux(machine, work) as vm:
