@@ -202,7 +202,9 @@ static int open_bar(unsigned int vendor, unsigned int device)
             has_id(entry->d_name, "device", device)) {
             snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/enable",
                      entry->d_name);
-            run("echo 1 >%s", path);
+            /* A driver that has it has enabled it. */
+            run("[ -e %.*s/driver ] || echo 1 >%s",
+                (int)(strrchr(path, '/') - path), path, path);
             snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource0",
                      entry->d_name);
             fd = open(path, O_RDWR);
