@@ -22,4 +22,10 @@ bool snapshot_virtio_has_thread(VirtIODevice *vdev);
 /* Devices do again what they always do. */
 void snapshot_virtio_rest_end(void);
 
+/*
+ * The interrupts for what the devices have finished are raised, as closing
+ * their ioeventfds would.  To be called once no request is under way.
+ */
+void snapshot_virtio_rest_call(void);
+
 #endif

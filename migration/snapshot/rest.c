@@ -134,6 +134,7 @@ void snapshot_stop_machine(SnapshotRest *rest)
         snapshot_pit_hold();
     }
     finish_requests();
+    snapshot_virtio_rest_call();
 }
 
 void snapshot_start_clocks(const SnapshotRest *rest)
