@@ -111,26 +111,41 @@ static uint32_t assign_bar(uint32_t function)
     return base;
 }
 
-SnapshotBar *find_device(bool reassign)
+/* The function that is the device; -1: none */
+static int find_function(void)
 {
     const uint32_t id = SNAPSHOT_PCI_DEVICE_ID << 16 | SNAPSHOT_PCI_VENDOR_ID;
+    int f = next_function(-1);
 
-    for (int f = next_function(-1); f >= 0; f = next_function(f)) {
-        uint32_t base, command;
-
-        if (pci_read(f, PCI_ID) != id) {
-            continue;
-        }
-        command = pci_read(f, PCI_COMMAND) & 0xffff;
-        base = pci_read(f, PCI_BAR(SNAPSHOT_BAR)) & ~0xfu;
-        if (reassign || !base) {
-            pci_write(f, PCI_COMMAND, command & ~PCI_COMMAND_MEMORY);
-            base = assign_bar(f);
-        }
-        pci_write(f, PCI_COMMAND, command | PCI_COMMAND_MEMORY);
-        return (SnapshotBar *)base;
+    while (f >= 0 && pci_read(f, PCI_ID) != id) {
+        f = next_function(f);
     }
-    return NULL;
+    return f;
+}
+
+SnapshotBar *find_device(bool reassign)
+{
+    int f = find_function();
+    uint32_t base, command;
+
+    if (f < 0) {
+        return NULL;
+    }
+    command = pci_read(f, PCI_COMMAND) & 0xffff;
+    base = pci_read(f, PCI_BAR(SNAPSHOT_BAR)) & ~0xfu;
+    if (reassign || !base) {
+        pci_write(f, PCI_COMMAND, command & ~PCI_COMMAND_MEMORY);
+        base = assign_bar(f);
+    }
+    pci_write(f, PCI_COMMAND, command | PCI_COMMAND_MEMORY);
+    return (SnapshotBar *)base;
+}
+
+uint8_t *find_shared(void)
+{
+    uint32_t bar = pci_read(find_function(), PCI_BAR(SNAPSHOT_SHARED_BAR));
+
+    return (uint8_t *)(bar & ~0xfu);
 }
 
 unsigned int cpu_count(void)

@@ -11,6 +11,7 @@
  *   tests=A,B    only these tests, in the order of the list below
  *   paging       run everything with paging on
  *   reassign     move the BAR rather than use the address from firmware
+ *   fuzz         no tests: run a fuzzer's inputs (fuzz.c)
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -154,6 +155,8 @@ static void parse_word(const char *word)
         opt.paging = true;
     } else if (after(word, "reassign", ' ')) {
         opt.reassign = true;
+    } else if (after(word, "fuzz", ' ')) {
+        opt.fuzz = true;
     } else {
         fail("unknown option at \"%s\"", word);
     }
@@ -239,6 +242,9 @@ void payload_main(uint32_t magic, const BootInfo *boot)
         fail("ABI version %u, expected %u",
              snapshot_mmio_read32(bar, SNAPSHOT_REG_ABI),
              SNAPSHOT_ABI_VERSION);
+    }
+    if (opt.fuzz) {
+        fuzz(find_shared());
     }
     paging_init();
     if (opt.paging) {

@@ -151,6 +151,9 @@ void finish(uint8_t status) __attribute__((noreturn));
  */
 SnapshotBar *find_device(bool reassign);
 
+/* The memory that it shares with the host, where firmware has put it */
+uint8_t *find_shared(void);
+
 unsigned int cpu_count(void);
 void interrupts_init(void);
 void timer_start(uint16_t divisor);
@@ -177,6 +180,7 @@ typedef struct Options {
     uint32_t pool;          /* of which those pages are */
     bool paging;
     bool reassign;          /* ignore the BAR address firmware gave */
+    bool fuzz;              /* no tests: be a fuzzer's target */
     const char *tests;      /* comma-separated, NULL: all */
 } Options;
 
@@ -210,6 +214,9 @@ void restore_until(uint32_t done, uint32_t limit);
 
 /* Report that @what is wrong, unless @got is @expected. */
 void expect(const char *what, uint32_t got, uint32_t expected);
+
+/* fuzz.c: run the inputs of a fuzzer; see there. */
+void fuzz(uint8_t *shared_bar) __attribute__((noreturn));
 
 /* tests.c, tests-cpu.c, tests-level.c, tests-smp.c: one function a test */
 void test_errors(void);

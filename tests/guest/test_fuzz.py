@@ -14,12 +14,11 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 
 import afl_client
 import image
 from tap import Skip, Tap, equal
-from vm import BUILD, LONG_TIMEOUT, QEMU, ROOT, X86_64
+from vm import BUILD, LONG_TIMEOUT, QEMU, ROOT, X86_64, gone
 
 ARCHIVE = os.path.join(BUILD, "guest", "fuzz", "libsnapshot-fuzz.a")
 RECORDS = os.path.join(ROOT, "guest", "fuzz", "examples", "records.c")
@@ -311,19 +310,6 @@ def check_showmap(bench):
     with open(os.path.join(bench.path("maps"), "name"),
               encoding="ascii") as file:
         equal("map of the fork server", file.read(), maps[0])
-
-
-def gone(pid, seconds=20):
-    """Is the process gone within so many seconds?"""
-    for _ in range(seconds * 10):
-        try:
-            with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-                if file.read().rsplit(")", 1)[1].split()[0] == "Z":
-                    return True
-        except FileNotFoundError:
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def check_killed(bench):

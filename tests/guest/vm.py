@@ -66,6 +66,19 @@ TIMEOUT = 180
 LONG_TIMEOUT = 600
 
 
+def gone(pid, seconds=20):
+    """Is the process gone within so many seconds?"""
+    for _ in range(seconds * 10):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+                if file.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 class VMError(Exception):
     """QEMU or the guest did not do what was asked in time."""
 

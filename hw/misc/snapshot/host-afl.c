@@ -266,8 +266,15 @@ static SnapshotNext afl_next(SnapshotHost *h)
     return SNAPSHOT_NEXT_INPUT;
 }
 
+/*
+ * What the guest has to say has no place in the protocol.  afl-fuzz drops our
+ * standard error, other fuzzers show it.
+ */
 static void afl_ended(SnapshotHost *h, const SnapshotEnd *end)
 {
+    if (end->kind != SNAPSHOT_END_DONE) {
+        snapshot_end_print(stderr, "snapshot", h->shared, end);
+    }
     put_word(snapshot_end_wait_status(end));
 }
 
@@ -350,9 +357,9 @@ bool snapshot_afl_attach_map(SnapshotShared *shared, uint8_t **at,
         return false;
     }
     if (*at && shared->map.size < map_size) {
-        error_setg(errp, "afl-fuzz has a map of %zu bytes, and the device one "
-                   "of %u: set AFL_MAP_SIZE=%u, or map-size= to less",
-                   shared->map.size, map_size, map_size);
+        error_setg(errp, "the fuzzer has a map of %zu bytes, and the device "
+                   "one of %u: set map-size= to less, or AFL_MAP_SIZE=%u for "
+                   "afl-fuzz", shared->map.size, map_size, map_size);
         return false;
     }
     return true;

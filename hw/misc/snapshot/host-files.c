@@ -24,17 +24,6 @@ typedef struct SnapshotFiles {
     int status;                 /* as of wait(), of the last run */
 } SnapshotFiles;
 
-static const char *const kinds[] = {
-    [SNAPSHOT_END_DONE] = "done",
-    [SNAPSHOT_END_CRASH] = "crash",
-    [SNAPSHOT_END_PANIC] = "panic of the guest's kernel",
-    [SNAPSHOT_END_RESET] = "reset by the guest",
-    [SNAPSHOT_END_SHUTDOWN] = "shutdown by the guest",
-    [SNAPSHOT_END_INTERNAL] = "internal error of the accelerator",
-    [SNAPSHOT_END_HALTED] = "halted for good",
-    [SNAPSHOT_END_TIMEOUT] = "timeout",
-};
-
 static bool files_start(SnapshotHost *h, uint32_t map_used, Error **errp)
 {
     return true;
@@ -66,44 +55,14 @@ static SnapshotNext files_next(SnapshotHost *h)
     return SNAPSHOT_NEXT_OVER;
 }
 
-/* Print @text, each line by itself, so that none looks like one of ours. */
-static void print_lines(const char *text)
-{
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-
-    for (char **line = lines; *text && *line; line++) {
-        printf("    %s\n", *line);
-    }
-}
-
-static unsigned int count_map(const SnapshotShared *s)
-{
-    unsigned int n = 0;
-
-    for (uint32_t i = 0; i < s->map_size; i++) {
-        n += s->map.host[i] != 0;
-    }
-    return n;
-}
-
 static void files_ended(SnapshotHost *h, const SnapshotEnd *end)
 {
     SnapshotFiles *f = container_of(h, SnapshotFiles, parent);
-    g_autofree char *text = snapshot_shared_text(h->shared, end->text_size);
-    g_autofree char *log = snapshot_shared_log(h->shared);
 
     f->status = snapshot_end_wait_status(end);
     f->failed += end->kind != SNAPSHOT_END_DONE;
-    printf("%s: %s", (char *)g_ptr_array_index(f->names, f->at),
-           kinds[end->kind]);
-    if (end->kind <= SNAPSHOT_END_CRASH) {
-        printf(" %d", end->kind == SNAPSHOT_END_DONE ? WEXITSTATUS(f->status)
-                                                     : WTERMSIG(f->status));
-    }
-    printf(", %" PRId64 " us, %u bytes of the map\n", end->ns / 1000,
-           count_map(h->shared));
-    print_lines(text);
-    print_lines(log);
+    snapshot_end_print(stdout, g_ptr_array_index(f->names, f->at), h->shared,
+                       end);
     fflush(stdout);
     f->at++;
 }

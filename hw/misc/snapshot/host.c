@@ -30,6 +30,55 @@ int snapshot_end_wait_status(const SnapshotEnd *end)
     }
 }
 
+static const char *const kinds[] = {
+    [SNAPSHOT_END_DONE] = "done",
+    [SNAPSHOT_END_CRASH] = "crash",
+    [SNAPSHOT_END_PANIC] = "panic of the guest's kernel",
+    [SNAPSHOT_END_RESET] = "reset by the guest",
+    [SNAPSHOT_END_SHUTDOWN] = "shutdown by the guest",
+    [SNAPSHOT_END_INTERNAL] = "internal error of the accelerator",
+    [SNAPSHOT_END_HALTED] = "halted for good",
+    [SNAPSHOT_END_TIMEOUT] = "timeout",
+};
+
+/* Print @text, each line by itself, so that none looks like one of ours. */
+static void print_lines(FILE *to, const char *text)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+    for (char **line = lines; *text && *line; line++) {
+        fprintf(to, "    %s\n", *line);
+    }
+}
+
+static unsigned int count_map(const SnapshotShared *s)
+{
+    unsigned int n = 0;
+
+    for (uint32_t i = 0; i < s->map_size; i++) {
+        n += s->map.host[i] != 0;
+    }
+    return n;
+}
+
+void snapshot_end_print(FILE *to, const char *name, const SnapshotShared *s,
+                        const SnapshotEnd *end)
+{
+    g_autofree char *text = snapshot_shared_text(s, end->text_size);
+    g_autofree char *log = snapshot_shared_log(s);
+    int status = snapshot_end_wait_status(end);
+
+    fprintf(to, "%s: %s", name, kinds[end->kind]);
+    if (end->kind <= SNAPSHOT_END_CRASH) {
+        fprintf(to, " %d", end->kind == SNAPSHOT_END_DONE
+                           ? WEXITSTATUS(status) : WTERMSIG(status));
+    }
+    fprintf(to, ", %" PRId64 " us, %u bytes of the map\n", end->ns / 1000,
+            count_map(s));
+    print_lines(to, text);
+    print_lines(to, log);
+}
+
 /* Find who gives inputs, if somebody does.  False: sets @errp. */
 static bool find_host(SnapshotHost **host, SnapshotShared *shared,
                       const SnapshotRunsConfig *config, Error **errp)

@@ -116,6 +116,13 @@ bool snapshot_afl_attach_map(SnapshotShared *shared, uint8_t **at,
 int snapshot_end_wait_status(const SnapshotEnd *end);
 
 /*
+ * Print to @to what became of a run: a line that begins with @name, and text
+ * and log of the guest.
+ */
+void snapshot_end_print(FILE *to, const char *name, const SnapshotShared *s,
+                        const SnapshotEnd *end);
+
+/*
  * Set up the memory that is shared and, if somebody gives inputs, *@runs of
  * the device @dev (else NULL).  @done is told the result of commands, with
  * @dev, as that of snapshot_submit().  Returns false and sets @errp on failure.

@@ -442,8 +442,8 @@ static void snapshot_class_init(ObjectClass *oc, SnapshotClassData *data)
         "memory for what is written to each disk; writes beyond it fail, 0: "
         "no limit (default: 1 GiB)");
     object_class_property_set_description(oc, "afl",
-        "on/off: get inputs from afl-fuzz, or run once if started without it "
-        "(default: off)");
+        "on/off: get inputs from afl-fuzz or libFuzzer, or run once if started "
+        "without one (default: off)");
     object_class_property_set_description(oc, "seeds",
         "file or directory of files: inputs to run once each, if there is no "
         "afl-fuzz, and then quit");
