@@ -63,7 +63,7 @@ const char snapshot_afl_signature[] __attribute__((used)) =
 
 typedef struct SnapshotAfl {
     SnapshotHost parent;
-    uint8_t *map, *input;       /* attached, or NULL */
+    bool has_input;             /* inputs come in shared memory */
     bool greeted;
     bool shmem;                 /* afl-fuzz puts inputs in ->input */
     pid_t helper;               /* 0: none */
@@ -168,10 +168,10 @@ static bool parent_is_new(void)
 
 static bool greet_new(SnapshotAfl *a, uint32_t map_size)
 {
-    uint32_t options = NEW_MAPSIZE | (a->input ? NEW_SHMEM : 0);
+    uint32_t options = NEW_MAPSIZE | (a->has_input ? NEW_SHMEM : 0);
     uint32_t answer;
 
-    a->shmem = a->input;
+    a->shmem = a->has_input;
     return put_word(NEW_VERSION) && get_word(&answer) &&
            answer == ~NEW_VERSION && put_word(options) &&
            put_word(map_size) && put_word(NEW_VERSION);
@@ -182,7 +182,7 @@ static bool greet_old(SnapshotAfl *a, uint32_t map_size)
     uint32_t options = OLD_ENABLED | OLD_MAPSIZE | OLD_MAP(map_size);
     uint32_t answer;
 
-    if (!a->input) {
+    if (!a->has_input) {
         return put_word(options);
     }
     a->shmem = true;
@@ -194,7 +194,7 @@ static bool greet(SnapshotAfl *a, uint32_t map_size)
 {
     timer_del(a->start_up);
     if (!a->greeted) {
-        trace_snapshot_afl_greet(map_size, a->input != NULL);
+        trace_snapshot_afl_greet(map_size, a->has_input);
         a->greeted = parent_is_new() ? greet_new(a, map_size)
                                      : greet_old(a, map_size);
     }
@@ -289,12 +289,6 @@ static void afl_free(SnapshotHost *h)
 
     bury_helper(a);
     timer_free(a->start_up);
-    if (a->map) {
-        shmdt(a->map);
-    }
-    if (a->input) {
-        shmdt(a->input);
-    }
     g_free(a);
 }
 
@@ -322,8 +316,8 @@ static void greet_in_time(SnapshotAfl *a)
  * Attach the segment that the environment variable @env names, if it does, as
  * the memory of @area, @size bytes of it at most.
  */
-static bool attach(SnapshotArea *area, uint8_t **at, const char *env,
-                   size_t size, Error **errp)
+static bool attach(SnapshotArea *area, const char *env, size_t size,
+                   Error **errp)
 {
     const char *text = getenv(env);
     struct shmid_ds info;
@@ -345,18 +339,18 @@ static bool attach(SnapshotArea *area, uint8_t **at, const char *env,
         return false;
     }
     size = MIN(size, info.shm_segsz);
-    area->host = *at = host;
+    area->host = host;
     area->size = ROUND_UP(size, qemu_real_host_page_size());
     return true;
 }
 
-bool snapshot_afl_attach_map(SnapshotShared *shared, uint8_t **at,
-                             uint32_t map_size, Error **errp)
+bool snapshot_afl_attach_map(SnapshotShared *shared, uint32_t map_size,
+                             Error **errp)
 {
-    if (!attach(&shared->map, at, ENV_MAP, map_size, errp)) {
+    if (!attach(&shared->map, ENV_MAP, map_size, errp)) {
         return false;
     }
-    if (*at && shared->map.size < map_size) {
+    if (shared->map.host && shared->map.size < map_size) {
         error_setg(errp, "the fuzzer has a map of %zu bytes, and the device "
                    "one of %u: set map-size= to less, or AFL_MAP_SIZE=%u for "
                    "afl-fuzz", shared->map.size, map_size, map_size);
@@ -378,12 +372,13 @@ SnapshotHost *snapshot_host_afl(SnapshotShared *shared,
     a->parent.ops = &afl_ops;
     a->parent.shared = shared;
     a->parent.fd = FD_CONTROL;
-    if (!snapshot_afl_attach_map(shared, &a->map, config->map_size, errp) ||
-        !attach(&shared->input, &a->input, ENV_INPUT,
+    if (!snapshot_afl_attach_map(shared, config->map_size, errp) ||
+        !attach(&shared->input, ENV_INPUT,
                 config->input_max + sizeof(uint32_t), errp)) {
         afl_free(&a->parent);
         return NULL;
     }
+    a->has_input = shared->input.host;
     qemu_set_cloexec(FD_CONTROL);
     qemu_set_cloexec(FD_STATUS);
     /* If afl-fuzz goes, even by SIGKILL, nobody else would end us. */

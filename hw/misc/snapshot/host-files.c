@@ -8,7 +8,6 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include <sys/shm.h>
 #include "hw/misc/snapshot_regs.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
@@ -19,7 +18,6 @@ typedef struct SnapshotFiles {
     GPtrArray *names;           /* of files */
     guint at;                   /* of the present one */
     bool is_stdin;
-    uint8_t *map;               /* of afl-showmap, attached, or NULL */
     guint failed;               /* runs that did not just end */
     int status;                 /* as of wait(), of the last run */
 } SnapshotFiles;
@@ -92,9 +90,6 @@ static void files_free(SnapshotHost *h)
     SnapshotFiles *f = container_of(h, SnapshotFiles, parent);
 
     g_ptr_array_unref(f->names);
-    if (f->map) {
-        shmdt(f->map);
-    }
     g_free(f);
 }
 
@@ -154,7 +149,7 @@ SnapshotHost *snapshot_host_files(SnapshotShared *shared,
     f->is_stdin = !config->seeds;
     f->names = g_ptr_array_new_with_free_func(g_free);
     if (!list_files(f->names, config->seeds ?: "/dev/stdin", errp) ||
-        !snapshot_afl_attach_map(shared, &f->map, config->map_size, errp)) {
+        !snapshot_afl_attach_map(shared, config->map_size, errp)) {
         files_free(&f->parent);
         return NULL;
     }

@@ -106,11 +106,11 @@ SnapshotHost *snapshot_host_files(SnapshotShared *shared,
                                   Error **errp);
 
 /*
- * If afl-fuzz or afl-showmap has started us, have its map for that of @shared.
- * *@at is where it is attached, and stays NULL if there is none.
+ * If afl-fuzz or afl-showmap has started us, have its map for that of @shared,
+ * which snapshot_shared_free() detaches.
  */
-bool snapshot_afl_attach_map(SnapshotShared *shared, uint8_t **at,
-                             uint32_t map_size, Error **errp);
+bool snapshot_afl_attach_map(SnapshotShared *shared, uint32_t map_size,
+                             Error **errp);
 
 /* How a process that ended like the run would be reported by wait() */
 int snapshot_end_wait_status(const SnapshotEnd *end);

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <sys/shm.h>
 #include "hw/misc/snapshot_regs.h"
 #include "migration/snapshot-engine.h"
 #include "qapi/error.h"
@@ -91,11 +92,24 @@ bool snapshot_shared_init(SnapshotShared *s, Object *owner, uint32_t map_size,
     return true;
 }
 
+/*
+ * A region in another holds a reference to its owner, which here is the owner
+ * of both: the device would never go.
+ */
+void snapshot_shared_take_apart(SnapshotShared *s)
+{
+    memory_region_del_subregion(&s->bar, &s->control.mr);
+    memory_region_del_subregion(&s->bar, &s->map.mr);
+    memory_region_del_subregion(&s->bar, &s->input.mr);
+}
+
 static void area_free(SnapshotArea *a)
 {
     snapshot_leave_out(&a->mr, false);
     if (a->owned) {
         munmap(a->host, a->size);
+    } else if (a->host) {
+        shmdt(a->host);
     }
     a->host = NULL;
 }

@@ -27,7 +27,7 @@ typedef struct SnapshotArea {
     MemoryRegion mr;
     uint8_t *host;
     size_t size;        /* bytes, whole pages */
-    bool owned;         /* mapped here, not brought by a fuzzer */
+    bool owned;         /* mapped here; else a fuzzer's segment, attached */
 } SnapshotArea;
 
 typedef struct SnapshotShared {
@@ -42,13 +42,17 @@ typedef struct SnapshotShared {
 /*
  * Set up the areas as a region for the BAR of @owner, with room for a map of
  * @map_size bytes and inputs of @input_max.  Areas with ->host set on entry
- * have memory already, ->size bytes, which must be enough for the map, and
- * may shorten the input.  Returns false and sets @errp on failure.
+ * are attached segments of shared memory, ->size bytes, which must be enough
+ * for the map, and may shorten the input.  Returns false and sets @errp on
+ * failure; call snapshot_shared_free() all the same.
  */
 bool snapshot_shared_init(SnapshotShared *s, Object *owner, uint32_t map_size,
                           uint32_t input_max, Error **errp);
 
-/* Unmap what snapshot_shared_init() mapped, once no guest can reach it. */
+/* The device goes: its BAR must not be mapped any more. */
+void snapshot_shared_take_apart(SnapshotShared *s);
+
+/* Unmap and detach all memory, once no guest can reach it. */
 void snapshot_shared_free(SnapshotShared *s);
 
 /* A run begins: its log is empty. */

@@ -326,6 +326,7 @@ static void snapshot_exit(PCIDevice *pdev)
 
     qemu_remove_machine_init_done_notifier(&s->machine_done);
     snapshot_runs_free(g_steal_pointer(&s->runs));
+    snapshot_shared_take_apart(&s->shared);
     snapshot_cancel(s);
     snapshot_release();
     snapshot_configure(&defaults);
