@@ -275,6 +275,8 @@ static int open_device(SnapshotDevice *dev, const char *sysfs,
         ret = read_pci(dir, &dev->pci);
         if (ret == 0) {
             ret = map_bar(dir, dev);
+        }
+        if (ret == 0) {
             map_shared(dir, dev);
         }
         close(dir);
