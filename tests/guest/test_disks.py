@@ -194,15 +194,9 @@ def check_from_inside(vm, disks):
 
 
 def check_in_flight(vm, disks, rounds):
-    """Restores while the guest writes to disks, and a save, too.
-
-    Not to one on IDE's bus master, which may lose a transfer in a save: see
-    "Known defects" in docs/devel/snapshot.rst.
-    """
-    busy = " ".join(f"/mnt/{disk.name}/" for disk in disks
-                    if disk.name != "ide")
-    vm.must(f"pids=; for dir in {busy}; do churn $dir & "
-            "pids=\"$pids $!\"; done; sleep 1")
+    """Restores while the guest writes to disks, and a save, too."""
+    vm.must("pids=; for dir in /mnt/*/; do churn $dir & pids=\"$pids $!\"; "
+            "done; sleep 1")
     vm.qmp("x-snapshot-device-save")
     images = [disk.checksum() for disk in disks]
     taken = 0
@@ -224,10 +218,11 @@ def check_limit(vm, disks):
     before = vm.must("checksums")
     vm.qmp("x-snapshot-device-save", **{"disk-limit": 1 << 20})
     for disk in disks:
+        # It is told of an I/O error, or of a file system that has had one.
         code, output = vm.run(f"dd if=/dev/urandom of=/mnt/{disk.name}/large "
                               "bs=64k count=64 conv=fsync")
-        if code == 0 or "error" not in output:
-            raise AssertionError(f"{disk.name}: {code}, {output}")
+        if code == 0:
+            raise AssertionError(f"{disk.name}: {output}")
     query = vm.qmp("x-snapshot-device-query")
     if not all(disk["failed"] and disk["bytes"] <= 1 << 20
                for disk in query["disks"]):
