@@ -193,6 +193,24 @@ static bool launch_with(Machine *m, const char *command, int status)
     return true;
 }
 
+/*
+ * Set *@line to the command that runs @command in the place of the shell, not
+ * as a child of it.  It may go over several lines, as it does in scripts.
+ */
+static bool in_one_line(const char *command, char **line)
+{
+    if (asprintf(line, "exec %s", command) < 0) {
+        *line = NULL;
+        return false;
+    }
+    for (char *p = *line; *p; p++) {
+        if (*p == '\n') {
+            *p = ' ';
+        }
+    }
+    return true;
+}
+
 static bool launch(Machine *m, const char *command, const Segment *map,
                    const Segment *input)
 {
@@ -209,8 +227,7 @@ static bool launch(Machine *m, const char *command, const Segment *map,
     }
     set_number("__AFL_SHM_ID", map->id);
     set_number("__AFL_SHM_FUZZ_ID", input->id);
-    /* In the place of the shell, not as a child of it */
-    launched = asprintf(&exec, "exec %s", command) >= 0 &&
+    launched = in_one_line(command, &exec) &&
                launch_with(m, exec, status[1]);
     free(exec);
     unsetenv("__AFL_SHM_ID");

@@ -151,7 +151,8 @@ def check_loop(bench):
             "5": "done 5", "6": "crash 6"})
 
 
-# Ways to compile a harness; the objects are linked by the first compiler.
+# Ways to compile a harness, and to link it where the README says how.
+OWN_RUNTIME = "-fno-sanitize-link-runtime"
 COMPILERS = {
     "guards": ["clang", "-fsanitize-coverage=trace-pc-guard"],
     "counters": ["clang", "-fsanitize=fuzzer-no-link"],
@@ -168,11 +169,12 @@ def check_compilers(bench):
         if not shutil.which(compiler):
             Tap.comment(f"{compiler} is not installed")
             continue
-        link = "gcc" if compiler == "gcc" else "clang"
+        link = {"gcc": ["gcc"], "afl-clang-fast": ["clang"],
+                "clang": ["clang", *options, OWN_RUNTIME]}[compiler]
         made = [bench.path(name + ".o"), bench.path(name)]
         for command in (
                 [compiler, *options, "-O1", "-c", RECORDS, "-o", made[0]],
-                [link, "-static", made[0], ARCHIVE, "-o", made[1]]):
+                [*link, "-static", made[0], ARCHIVE, "-o", made[1]]):
             end = bench.run(command, env=afl_environment())
             if end.returncode:
                 raise AssertionError(f"{command}: {end.stderr}")

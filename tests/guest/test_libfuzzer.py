@@ -215,7 +215,9 @@ def check_slow(bench):
 
 def check_reset(bench):
     """The guest resets itself, which is a bug."""
-    errors = bench.run(payload(), bench.file("reset", b"reset"), code=CRASH)
+    machine = shlex.join(payload()).replace(" -", "\n    -")
+    errors = bench.run(None, bench.file("reset", b"reset"), code=CRASH,
+                       SNAPSHOT_MACHINE=machine)
     contains(errors, "snapshot: reset by the guest", "by signal 1")
 
 
