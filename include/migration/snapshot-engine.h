@@ -167,6 +167,14 @@ void snapshot_release(void);
 bool snapshot_pending(void);
 
 /**
+ * snapshot_busy: is a command being carried out?
+ *
+ * Bottom halves and others may run while it waits for devices to finish: they
+ * must not change the run state, then.
+ */
+bool snapshot_busy(void);
+
+/**
  * snapshot_run: carry out @op now
  *
  * For the main loop only (monitor commands).  Sets @errp and returns the

@@ -24,9 +24,6 @@
 /* Once, before anything else */
 void snapshot_engine_init(void);
 
-/* Is a command being carried out?  (Others may run while that waits.) */
-bool snapshot_busy(void);
-
 /* How many levels must there be for @op? */
 unsigned int snapshot_levels_needed(SnapshotOp op);
 

@@ -50,13 +50,17 @@ bool snapshot_virtio_has_thread(VirtIODevice *vdev)
     return false;
 }
 
-/* Run the bottom halves that are due. */
+/*
+ * Run the bottom halves that are due.  Some devices (virtio-gpu) have theirs
+ * in the context of the I/O handlers, whose file descriptors are left alone.
+ */
 static void poll_bottom_halves(void)
 {
-    for (int i = 0; i < MAX_BOTTOM_HALVES; i++) {
-        if (!aio_poll(qemu_get_aio_context(), false)) {
-            break;
-        }
+    bool more = true;
+
+    for (int i = 0; more && i < MAX_BOTTOM_HALVES; i++) {
+        more = aio_bh_poll(iohandler_get_aio_context());
+        more |= aio_poll(qemu_get_aio_context(), false);
     }
 }
 

@@ -48,6 +48,11 @@ static void carry_out_request(void)
 
 static void request_bh(void *opaque)
 {
+    if (snapshot_busy()) {
+        /* Called by a command that lets devices finish: after it, then. */
+        qemu_bh_schedule(trigger.bh);
+        return;
+    }
     carry_out_request();
     if (trigger.discard) {
         trigger.discard = false;

@@ -379,6 +379,10 @@ static void run_bh(void *opaque)
     if (r->phase != PHASE_WAITING) {
         return;
     }
+    if (snapshot_busy()) {
+        qemu_bh_schedule(r->bh);        /* the machine is at rest: later */
+        return;
+    }
     if (!runstate_is_running() && r->cause != SHUTDOWN_CAUSE_NONE) {
         r->cause = SHUTDOWN_CAUSE_NONE;
         vm_start();
