@@ -227,11 +227,14 @@ static bool launch(Machine *m, const char *command, const Segment *map,
     }
     set_number("__AFL_SHM_ID", map->id);
     set_number("__AFL_SHM_FUZZ_ID", input->id);
+    /* Who starts the next QEMU is us. */
+    set_number("SNAPSHOT_NO_KEEPER", 1);
     launched = in_one_line(command, &exec) &&
                launch_with(m, exec, status[1]);
     free(exec);
     unsetenv("__AFL_SHM_ID");
     unsetenv("__AFL_SHM_FUZZ_ID");
+    unsetenv("SNAPSHOT_NO_KEEPER");
     close(status[1]);
     m->status = status[0];
     if (!launched) {

@@ -14,11 +14,13 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 import afl_client
 import image
 from tap import Skip, Tap, equal
-from vm import BUILD, LONG_TIMEOUT, QEMU, ROOT, X86_64, gone
+from vm import (BUILD, LONG_TIMEOUT, QEMU, ROOT, TIMEOUT, X86_64, children,
+                gone, payload)
 
 ARCHIVE = os.path.join(BUILD, "guest", "fuzz", "libsnapshot-fuzz.a")
 RECORDS = os.path.join(ROOT, "guest", "fuzz", "examples", "records.c")
@@ -330,14 +332,61 @@ def check_killed(bench):
     for line in parent.stdout:
         if line.startswith("d "):
             break
-    with open(f"/proc/{parent.pid}/task/{parent.pid}/children",
-              encoding="ascii") as file:
-        children = file.read().split()
-    equal("number of children", len(children), 1)
+    keepers = children(parent.pid)
+    equal("number of children", len(keepers), 1)
+    qemus = children(keepers[0])
+    equal("number of QEMUs", len(qemus), 1)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    if not gone(children[0]):
-        raise AssertionError("QEMU outlives what has started it")
+    for pid in keepers + qemus:
+        if not gone(pid):
+            raise AssertionError("QEMU outlives what has started it")
+
+
+def check_qemu_crashes(bench):
+    """QEMU is killed, in a run and between two: the runs go on."""
+    with afl_client.Client(payload(",verify=on")) as client:
+        client.greet()
+        equal("a run", client.run(b"x")[0], 0)
+        for number in (signal.SIGSEGV, signal.SIGKILL):
+            client.begin(b"hang")
+            client.get()
+            os.kill(children(client.process.pid)[0], number)
+            equal("killed in a run", client.get(), number)
+            equal("the next run", client.run(b"crash")[0], signal.SIGSEGV)
+            used = client.used_map()
+            os.kill(children(client.process.pid)[0], number)
+            equal("killed between two runs", client.run(b"crash")[0],
+                  signal.SIGSEGV)
+            equal("coverage", client.used_map(), used)
+    # What cannot boot once is not tried again.
+    end = bench.run([sys.executable, afl_client.__file__, "--inputs", "d",
+                     "--", *payload("", "-serial", "file:/nowhere/file")])
+    if "/nowhere/file" not in end.stderr or "another" in end.stderr:
+        raise AssertionError(end.stderr)
+
+
+def check_campaign_goes_on(bench):
+    """afl-fuzz does not mind that QEMU is killed."""
+    out = bench.path("goes-on")
+    process = subprocess.Popen(
+        [need("afl-fuzz"), "-E", "20000", "-t", "5000", "-i",
+         bench.inputs("one", {"x": b"x"}), "-o", out, "--", *payload()],
+        stdout=subprocess.DEVNULL, env=afl_environment())
+    stats = os.path.join(out, "default", "fuzzer_stats")
+    for _ in range(TIMEOUT * 20):
+        if os.path.exists(stats) or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    keeper = children(process.pid)[0]
+    os.kill(children(keeper)[0], signal.SIGKILL)
+    equal("exit code of afl-fuzz", process.wait(LONG_TIMEOUT), 0)
+    with open(stats, encoding="ascii") as file:
+        execs = int(re.search(r"execs_done\s+: (\d+)", file.read()).group(1))
+    if execs < 20000:
+        raise AssertionError(f"{execs} runs")
+    if not gone(keeper):
+        raise AssertionError("the keeper outlives afl-fuzz")
 
 
 def main():
@@ -359,6 +408,8 @@ def main():
         tap.check("compilers", check_compilers, bench)
         tap.check("monitor", check_monitor, bench)
         tap.check("processes are killed", check_killed, bench)
+        tap.check("QEMU crashes", check_qemu_crashes, bench)
+        tap.check("afl-fuzz goes on", check_campaign_goes_on, bench)
         tap.check("afl-showmap", check_showmap, bench)
         tap.check("afl-fuzz finds a bug", check_campaign, bench)
     return tap.end()

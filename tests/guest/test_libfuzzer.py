@@ -17,25 +17,18 @@ import tempfile
 import time
 
 from tap import Tap, equal
-from vm import BUILD, LONG_TIMEOUT, QEMU, ROOT, TIMEOUT, X86_64, gone
+from vm import (BUILD, LONG_TIMEOUT, QEMU, ROOT, TIMEOUT, X86_64, children,
+                gone, payload)
 
 LIBRARY = os.path.join(ROOT, "harness", "libfuzzer")
 BUILT = os.path.join(BUILD, "harness", "libfuzzer")
 FUZZER = os.path.join(BUILT, "snapshot-fuzzer")
-PAYLOAD = os.path.join(BUILD, "guest", "payload", "payload.elf")
 SEEDS = os.path.join(ROOT, "guest", "fuzz", "examples", "records-seeds")
 
 TEXT = "\n    the word is crash\n"
 
 # Exit codes of libFuzzer
 CRASH, TIMED_OUT = 77, 70
-
-
-def payload(device="", *more):
-    """The command line of a machine that boots at once."""
-    return [QEMU, "-display", "none", "-nodefaults", "-m", "128",
-            "-kernel", PAYLOAD, "-append", "fuzz",
-            "-device", "snapshot,afl=on" + device, *more]
 
 
 def linux():
@@ -237,13 +230,6 @@ def check_own(bench):
              "status 11, map begins with 1")
 
 
-def qemus(process):
-    """The pids of a fuzzer's machines."""
-    with open(f"/proc/{process.pid}/task/{process.pid}/children",
-              encoding="ascii") as file:
-        return [int(pid) for pid in file.read().split()]
-
-
 def read_until(process, text):
     """What the fuzzer says, up to a line with @text."""
     lines = []
@@ -261,13 +247,13 @@ def check_qemu_killed(bench):
     read_until(process, "INITED")
     process.send_signal(signal.SIGSTOP)
     time.sleep(1)
-    killed = qemus(process)
+    killed = children(process.pid)
     os.kill(killed[0], signal.SIGKILL)
     process.send_signal(signal.SIGCONT)
     read_until(process, "QEMU ended by signal 9 (Killed), between two runs")
     # The machine that follows gets on with the inputs.
     read_until(process, "pulse")
-    if killed == qemus(process):
+    if killed == children(process.pid):
         raise AssertionError("it is the same QEMU")
     process.kill()
     process.communicate()
@@ -278,7 +264,7 @@ def check_qemu_killed(bench):
     while process.poll() is None and seconds < TIMEOUT:
         time.sleep(seconds)
         seconds *= 2
-        for pid in qemus(process):
+        for pid in children(process.pid):
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.5)
     contains(process.communicate()[1], "ended by signal 9 (Killed), during",
@@ -292,7 +278,7 @@ def check_fuzzer_killed(bench):
     process = bench.start(payload(), "-max_len=3", "-runs=1000000000",
                           bench.corpus("seeds", b"x"))
     read_until(process, "INITED")
-    machines = qemus(process)
+    machines = children(process.pid)
     equal("number of machines", len(machines), 1)
     process.kill()
     process.communicate()

@@ -66,6 +66,21 @@ TIMEOUT = 180
 LONG_TIMEOUT = 600
 
 
+def payload(device="", *more):
+    """The command line of a machine that boots at once, and runs the inputs of
+    a fuzzer (guest/payload/fuzz.c).
+    """
+    return [QEMU, "-display", "none", "-nodefaults", "-m", "128", "-kernel",
+            os.path.join(BUILD, "guest", "payload", "payload.elf"),
+            "-append", "fuzz", "-device", "snapshot,afl=on" + device, *more]
+
+
+def children(pid):
+    """The pids of a process's children."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
 def gone(pid, seconds=20):
     """Is the process gone within so many seconds?"""
     for _ in range(seconds * 10):

@@ -15,6 +15,7 @@
 #include "qemu/osdep.h"
 #include <sys/prctl.h>
 #include <sys/shm.h>
+#include "hw/misc/snapshot_keeper.h"
 #include "hw/misc/snapshot_regs.h"
 #include "qapi/error.h"
 #include "qemu/cutils.h"
@@ -32,10 +33,6 @@ const char snapshot_afl_signature[] __attribute__((used)) =
     "##SIG_AFL_PERSISTENT##";
 #define ENV_MAP         "__AFL_SHM_ID"
 #define ENV_INPUT       "__AFL_SHM_FUZZ_ID"
-
-/* The pipes; words are 32 bits, in the order of the host. */
-#define FD_CONTROL      198
-#define FD_STATUS       199
 
 /* Handshake up to version 4.1x: one word of options, and one as an answer */
 #define OLD_ENABLED     0x80000001u
@@ -64,8 +61,6 @@ const char snapshot_afl_signature[] __attribute__((used)) =
 typedef struct SnapshotAfl {
     SnapshotHost parent;
     bool has_input;             /* inputs come in shared memory */
-    bool greeted;
-    bool shmem;                 /* afl-fuzz puts inputs in ->input */
     pid_t helper;               /* 0: none */
     int helper_fd;              /* at its end when the helper is */
     QEMUTimer *start_up;
@@ -74,13 +69,14 @@ typedef struct SnapshotAfl {
 static bool get_word(uint32_t *word)
 {
     /* afl-fuzz writes whole words, and less than a pipe takes at once. */
-    return RETRY_ON_EINTR(read(FD_CONTROL, word, sizeof(*word))) ==
+    return RETRY_ON_EINTR(read(SNAPSHOT_AFL_CONTROL, word, sizeof(*word))) ==
            sizeof(*word);
 }
 
 static bool put_word(uint32_t word)
 {
-    return qemu_write_full(FD_STATUS, &word, sizeof(word)) == sizeof(word);
+    return qemu_write_full(SNAPSHOT_AFL_STATUS, &word, sizeof(word)) ==
+           sizeof(word);
 }
 
 /*
@@ -153,25 +149,11 @@ static bool start_helper(SnapshotAfl *a)
  * Handshake
  */
 
-/* Does the program that has started us know the handshake since 4.20? */
-static bool parent_is_new(void)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/exe", (int)getppid());
-    g_autofree char *program = NULL;
-    const char *text = "new fork server model";
-    gsize len;
-
-    return !getenv("AFL_OLD_FORKSERVER") &&
-           g_file_get_contents(path, &program, &len, NULL) &&
-           memmem(program, len, text, strlen(text));
-}
-
 static bool greet_new(SnapshotAfl *a, uint32_t map_size)
 {
     uint32_t options = NEW_MAPSIZE | (a->has_input ? NEW_SHMEM : 0);
     uint32_t answer;
 
-    a->shmem = a->has_input;
     return put_word(NEW_VERSION) && get_word(&answer) &&
            answer == ~NEW_VERSION && put_word(options) &&
            put_word(map_size) && put_word(NEW_VERSION);
@@ -185,7 +167,6 @@ static bool greet_old(SnapshotAfl *a, uint32_t map_size)
     if (!a->has_input) {
         return put_word(options);
     }
-    a->shmem = true;
     return put_word(options | OLD_SHMEM) && get_word(&answer) &&
            answer == (OLD_ENABLED | OLD_SHMEM);
 }
@@ -193,12 +174,13 @@ static bool greet_old(SnapshotAfl *a, uint32_t map_size)
 static bool greet(SnapshotAfl *a, uint32_t map_size)
 {
     timer_del(a->start_up);
-    if (!a->greeted) {
+    if (!snapshot_kept->greeted) {
         trace_snapshot_afl_greet(map_size, a->has_input);
-        a->greeted = parent_is_new() ? greet_new(a, map_size)
-                                     : greet_old(a, map_size);
+        snapshot_kept->greeted = snapshot_kept->new_handshake
+                                 ? greet_new(a, map_size)
+                                 : greet_old(a, map_size);
     }
-    return a->greeted;
+    return snapshot_kept->greeted;
 }
 
 /*
@@ -228,6 +210,7 @@ static bool afl_start(SnapshotHost *h, uint32_t map_used, Error **errp)
         error_setg_errno(errp, errno, "no process for afl-fuzz to kill");
         return false;
     }
+    snapshot_kept->ready = true;
     return true;
 }
 
@@ -253,17 +236,20 @@ static SnapshotNext afl_next(SnapshotHost *h)
     SnapshotAfl *a = container_of(h, SnapshotAfl, parent);
     uint32_t was_killed;
 
+    snapshot_kept->phase = SNAPSHOT_KEPT_TAKING;
     if (!get_word(&was_killed)) {
         return SNAPSHOT_NEXT_OVER;
     }
+    snapshot_kept->phase = SNAPSHOT_KEPT_TAKEN;
     if (was_killed) {
         bury_helper(a);
     }
-    if ((!a->helper && !start_helper(a)) || (!a->shmem && !read_input(a)) ||
-        !put_word(a->helper)) {
+    if ((!a->helper && !start_helper(a)) ||
+        (!a->has_input && !read_input(a))) {
         return SNAPSHOT_NEXT_OVER;
     }
-    return SNAPSHOT_NEXT_INPUT;
+    snapshot_kept->phase = SNAPSHOT_KEPT_GOING;
+    return put_word(a->helper) ? SNAPSHOT_NEXT_INPUT : SNAPSHOT_NEXT_OVER;
 }
 
 /*
@@ -275,6 +261,7 @@ static void afl_ended(SnapshotHost *h, const SnapshotEnd *end)
     if (end->kind != SNAPSHOT_END_DONE) {
         snapshot_end_print(stderr, "snapshot", h->shared, end);
     }
+    snapshot_kept->phase = SNAPSHOT_KEPT_IDLE;
     put_word(snapshot_end_wait_status(end));
 }
 
@@ -365,13 +352,14 @@ SnapshotHost *snapshot_host_afl(SnapshotShared *shared,
 {
     SnapshotAfl *a;
 
-    if (fcntl(FD_CONTROL, F_GETFD) < 0 || fcntl(FD_STATUS, F_GETFD) < 0) {
+    if (fcntl(SNAPSHOT_AFL_CONTROL, F_GETFD) < 0 ||
+        fcntl(SNAPSHOT_AFL_STATUS, F_GETFD) < 0) {
         return NULL;
     }
     a = g_new0(SnapshotAfl, 1);
     a->parent.ops = &afl_ops;
     a->parent.shared = shared;
-    a->parent.fd = FD_CONTROL;
+    a->parent.fd = SNAPSHOT_AFL_CONTROL;
     if (!snapshot_afl_attach_map(shared, config->map_size, errp) ||
         !attach(&shared->input, ENV_INPUT,
                 config->input_max + sizeof(uint32_t), errp)) {
@@ -379,8 +367,8 @@ SnapshotHost *snapshot_host_afl(SnapshotShared *shared,
         return NULL;
     }
     a->has_input = shared->input.host;
-    qemu_set_cloexec(FD_CONTROL);
-    qemu_set_cloexec(FD_STATUS);
+    qemu_set_cloexec(SNAPSHOT_AFL_CONTROL);
+    qemu_set_cloexec(SNAPSHOT_AFL_STATUS);
     /* If afl-fuzz goes, even by SIGKILL, nobody else would end us. */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     greet_in_time(a);

@@ -36,6 +36,10 @@ typedef struct SnapshotEnd {
     int64_t ns;                 /* host time from input to end */
 } SnapshotEnd;
 
+/* The pipes of afl-fuzz; words are 32 bits, in the order of the host. */
+#define SNAPSHOT_AFL_CONTROL    198
+#define SNAPSHOT_AFL_STATUS     199
+
 typedef enum SnapshotNext {
     SNAPSHOT_NEXT_INPUT,        /* the input is in place */
     SNAPSHOT_NEXT_WAIT,         /* not yet */

@@ -1,0 +1,156 @@
+/*
+ * Device "snapshot": who keeps a campaign of afl-fuzz going if QEMU crashes.
+ *
+ * afl-fuzz gives up when its fork server is gone.  So the process that it has
+ * started is the keeper, which does nothing but wait for a child, and that is
+ * QEMU.  Both share a page in which QEMU notes how far it is with a run.  When
+ * it has crashed the keeper says the rest to afl-fuzz, as if the run had ended
+ * by the same signal, and forks another QEMU, which takes the next input when
+ * its guest has booted.
+ *
+ * None of this is on the way of a run: pipes and memory of afl-fuzz are the
+ * child's, too.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include "hw/misc/snapshot_keeper.h"
+#include "run.h"
+
+static SnapshotKept own;
+SnapshotKept *snapshot_kept = &own;
+
+/* Does the program that has started us know the handshake since 4.20? */
+static bool parent_is_new(void)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/exe", (int)getppid());
+    g_autofree char *program = NULL;
+    const char *text = "new fork server model";
+    gsize len;
+
+    return !getenv("AFL_OLD_FORKSERVER") &&
+           g_file_get_contents(path, &program, &len, NULL) &&
+           memmem(program, len, text, strlen(text));
+}
+
+/* Is there a fuzzer, and may some option be that of a device with afl=on? */
+static bool is_campaign(int argc, char **argv)
+{
+    bool found = false;
+
+    for (int i = 1; i < argc; i++) {
+        found |= strstr(argv[i], "snapshot") && strstr(argv[i], "afl");
+    }
+    return found && fcntl(SNAPSHOT_AFL_CONTROL, F_GETFD) >= 0 &&
+           fcntl(SNAPSHOT_AFL_STATUS, F_GETFD) >= 0;
+}
+
+/*
+ * Nothing of QEMU has been set up in this process, error_report() included:
+ * that needs a monitor's lock.
+ */
+static void G_GNUC_PRINTF(1, 2) tell(const char *format, ...)
+{
+    va_list ap;
+
+    fprintf(stderr, "qemu: snapshot: ");
+    va_start(ap, format);
+    vfprintf(stderr, format, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+}
+
+static void say_word(uint32_t word)
+{
+    if (qemu_write_full(SNAPSHOT_AFL_STATUS, &word, sizeof(word)) <
+        sizeof(word)) {
+        _exit(EXIT_FAILURE);            /* there is no afl-fuzz any more */
+    }
+}
+
+/*
+ * Say what QEMU, whose pid was @pid, has left unsaid.  It notes a word right
+ * before it writes it, as what comes after lets another process run.  Only a
+ * kill that comes between these two instructions would go wrong.
+ */
+static void end_run(pid_t pid, int status)
+{
+    int waiting = 0;
+
+    switch (snapshot_kept->phase) {
+    case SNAPSHOT_KEPT_TAKING:
+        if (ioctl(SNAPSHOT_AFL_CONTROL, FIONREAD, &waiting) == 0 && waiting) {
+            break;                      /* for the next QEMU */
+        }
+        /* fall through */
+    case SNAPSHOT_KEPT_TAKEN:
+        say_word(pid);
+        /* fall through */
+    case SNAPSHOT_KEPT_GOING:
+        say_word(WIFSIGNALED(status) ? WTERMSIG(status) : SIGABRT);
+        break;
+    default:
+        break;
+    }
+    snapshot_kept->phase = SNAPSHOT_KEPT_IDLE;
+}
+
+/* End as QEMU has. */
+static void G_NORETURN end(int status)
+{
+    if (WIFSIGNALED(status)) {
+        signal(WTERMSIG(status), SIG_DFL);
+        raise(WTERMSIG(status));
+    }
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE);
+}
+
+/* Wait for QEMU; returns if there is to be another. */
+static void keep(pid_t pid)
+{
+    int status;
+
+    if (pid < 0 || RETRY_ON_EINTR(waitpid(pid, &status, 0)) < 0) {
+        tell("no process for QEMU: %s", strerror(errno));
+        _exit(EXIT_FAILURE);
+    }
+    /* What cannot boot once will not the next time, and 0 is no failure. */
+    if (!snapshot_kept->ready || status == 0) {
+        end(status);
+    }
+    tell("QEMU has ended by %s %d; starting another",
+         WIFSIGNALED(status) ? "signal" : "exit code",
+         WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    end_run(pid, status);
+    snapshot_kept->ready = false;
+}
+
+void snapshot_keep(int argc, char **argv)
+{
+    pid_t self = getpid(), pid;
+    void *page;
+
+    if (!is_campaign(argc, argv) || getenv("SNAPSHOT_NO_KEEPER")) {
+        return;
+    }
+    own.new_handshake = parent_is_new();
+    page = mmap(NULL, sizeof(own), PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+        tell("no memory for two processes: afl-fuzz will end if QEMU crashes");
+        return;
+    }
+    snapshot_kept = page;
+    *snapshot_kept = own;
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    while ((pid = fork()) != 0) {
+        keep(pid);
+    }
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != self) {
+        _exit(EXIT_FAILURE);
+    }
+}
