@@ -36,6 +36,10 @@ bench: all
 	@scripts/packages bench
 	@SNAPSHOT_BUILD=$(CURDIR)/build bench/bench.py $(if $(QUICK),--quick)
 
+# Campaigns in processes and in machines, about three minutes
+bench-fuzz: all
+	@SNAPSHOT_BUILD=$(CURDIR)/build bench/fuzz.py $(if $(QUICK),--seconds 5)
+
 # The results of the last 'make bench' into docs/performance.rst
 bench-docs:
 	@bench/report.py --docs build/bench/restore.json
@@ -95,6 +99,7 @@ help:
 	@echo 'make qemu           only build/bin/qemu-system-x86_64'
 	@echo 'make guest          only build/guest/vmlinuz, initramfs.cpio.gz'
 	@echo 'make bench          measure restores; results in build/bench'
+	@echo 'make bench-fuzz     measure campaigns of afl-fuzz and libFuzzer'
 	@echo 'make bench-docs     and put the results of that in docs/'
 	@echo 'make check-upstream run QEMU'"'"'s own qtests, with and without us'
 	@echo 'make check-sanitize run the tests on a build with ASan and UBSan'
@@ -111,6 +116,6 @@ help:
 	@echo 'QUICK=1             bench: fewer points'
 	@echo 'JOBS=N              how many compilers at once'
 
-.PHONY: all qemu guest demo bench bench-docs check check-sanitize \
+.PHONY: all qemu guest demo bench bench-fuzz bench-docs check check-sanitize \
 	check-upstream matrix soak faults graft ungraft packages source setup \
 	clean distclean help
