@@ -118,6 +118,9 @@ void snapshot_cancel(void *opaque);
  */
 void snapshot_stay(void);
 
+/* Is the machine held? */
+bool snapshot_staying(void);
+
 /**
  * snapshot_park: go to sleep for as long as the machine is held
  *

@@ -85,9 +85,6 @@ void snapshot_start_machine(const SnapshotRest *rest,
 /* Once, before anything else */
 void snapshot_park_init(void);
 
-/* Is the machine to stay at rest for now? */
-bool snapshot_staying(void);
-
 /*
  * Statistics (stats.c)
  */

@@ -5,7 +5,8 @@
  * stopped the machine: it only gets no time.  Ticks are disabled and no vCPU
  * runs.  Whatever starts a machine ("cont", the end of a monitor's command)
  * enables ticks and resumes vCPUs, so that each is parked again before its
- * first instruction.
+ * first instruction.  With -icount, time goes by when all vCPUs are idle, so
+ * QEMU asks us whether they are held.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
