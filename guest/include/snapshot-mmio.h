@@ -170,6 +170,32 @@ static inline uint32_t snapshot_mmio_include(SnapshotBar *bar)
 }
 
 /*
+ * In runs, count edges of the code in @length bytes at the linear address
+ * @start, too; @flags: 0, or SNAPSHOT_COVER_HERE for this process only.
+ * Returns SNAPSHOT_RES_DONE; SNAPSHOT_RES_REFUSED if the device does not count
+ * (coverage=tcg), or runs have begun; SNAPSHOT_RES_RANGE, SNAPSHOT_RES_LIMIT.
+ */
+static inline uint32_t snapshot_mmio_cover(SnapshotBar *bar, uint64_t start,
+                                           uint64_t length, uint32_t flags)
+{
+    snapshot_mmio_write64(bar, SNAPSHOT_REG_START, start);
+    snapshot_mmio_write64(bar, SNAPSHOT_REG_LENGTH, length);
+    /* volatile: the store is what sets it */
+    *(volatile uint32_t *)(bar + SNAPSHOT_REG_COVER_FLAGS) =
+        snapshot_mmio_le32(flags);
+    return snapshot_mmio_command(bar, SNAPSHOT_CMD_COVER);
+}
+
+/*
+ * Count edges of no code.  Returns SNAPSHOT_RES_DONE or another
+ * SNAPSHOT_RES_....
+ */
+static inline uint32_t snapshot_mmio_uncover(SnapshotBar *bar)
+{
+    return snapshot_mmio_command(bar, SNAPSHOT_CMD_UNCOVER);
+}
+
+/*
  * Restore the machine: execution goes on in the snapshot_mmio_save() or
  * snapshot_mmio_push() that made the topmost level.  Returns only if that
  * failed, with a SNAPSHOT_RES_... other than SNAPSHOT_RES_DONE; the machine

@@ -159,6 +159,45 @@ uint32_t snapshot_exclude_physical(SnapshotDevice *dev, uint64_t start,
 uint32_t snapshot_include(SnapshotDevice *dev);
 
 /*
+ * Coverage of code that was not compiled for it: have the device count edges
+ * in the coverage map of runs (snapshot-run.h).  QEMU is started with
+ * "-device snapshot,coverage=tcg,..." and TCG.  All of this comes before the
+ * first input, and adds to what is counted already.
+ *
+ * @flags: 0; or SNAPSHOT_COVER_HERE, which counts only what runs with the page
+ * tables of the calling process, the kernel on its behalf included.  That can
+ * be one process: the last that has asked.
+ *
+ * The first: @length bytes at the linear (virtual) address @start.  Returns
+ * SNAPSHOT_RES_DONE; SNAPSHOT_RES_REFUSED if the device does not count, or
+ * runs have begun; SNAPSHOT_RES_RANGE or SNAPSHOT_RES_LIMIT.
+ */
+uint32_t snapshot_cover(SnapshotDevice *dev, uint64_t start, uint64_t length,
+                        uint32_t flags);
+
+/*
+ * The same for the code of a loaded kernel module, by name, and for that of
+ * the calling program, with what it is statically linked with.  Return 0, or -1
+ * and errno:
+ *   ENOENT   there is no such module, or it is built in
+ *   EACCES, EPERM   not root, or the kernel hides addresses; or EPERM: the
+ *            device does not count (coverage=tcg), or runs have begun
+ *   ENOSPC   there are too many ranges
+ *   EBUSY    another CPU's command is being carried out: try again
+ *   EIO      the device is older than this
+ *   and whatever open() and read() report
+ */
+int snapshot_cover_module(SnapshotDevice *dev, const char *module,
+                          uint32_t flags);
+int snapshot_cover_program(SnapshotDevice *dev);
+
+/*
+ * Have the device count edges of no code.  Returns SNAPSHOT_RES_DONE, or
+ * SNAPSHOT_RES_REFUSED when runs have begun.
+ */
+uint32_t snapshot_uncover(SnapshotDevice *dev);
+
+/*
  * Restore the machine: execution goes on with the return of snapshot_save() or
  * snapshot_push(), whichever made the topmost level, even if that was called by
  * another program.  Returns only if the device did

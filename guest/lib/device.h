@@ -1,5 +1,5 @@
 /*
- * libsnapshot: what its two files share.
+ * libsnapshot: what its files share.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,5 +14,11 @@ struct SnapshotDevice {
     SnapshotBar *shared;        /* BAR 2, or NULL */
     size_t shared_size;
 };
+
+/* From the linker: where the program's code is */
+extern const char __executable_start[], etext[];
+
+/* Set errno for the result of a command and return -1; 0 if it was done. */
+int snapshot_to_errno(uint32_t result);
 
 #endif

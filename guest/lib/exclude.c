@@ -30,22 +30,8 @@ uint32_t snapshot_include(SnapshotDevice *dev)
 static int exclude_frames(SnapshotDevice *dev, uint64_t frame, uint64_t count,
                           size_t page)
 {
-    switch (snapshot_exclude_physical(dev, frame * page, count * page)) {
-    case SNAPSHOT_RES_DONE:
-        return 0;
-    case SNAPSHOT_RES_RANGE:
-        errno = EINVAL;
-        return -1;
-    case SNAPSHOT_RES_LIMIT:
-        errno = ENOSPC;
-        return -1;
-    case SNAPSHOT_RES_BUSY:
-        errno = EBUSY;
-        return -1;
-    default:
-        errno = EIO;
-        return -1;
-    }
+    return snapshot_to_errno(snapshot_exclude_physical(dev, frame * page,
+                                                       count * page));
 }
 
 /* The page frame behind page number @number of this process */

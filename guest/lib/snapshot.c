@@ -101,8 +101,9 @@ const char *snapshot_strerror(uint32_t result)
     case SNAPSHOT_RES_BUSY:
         return "another command was pending: try again";
     case SNAPSHOT_RES_REFUSED:
-        return "the machine has something that cannot be restored: "
-               "QEMU's query names it";
+        return "refused: the machine has something that cannot be restored "
+               "(QEMU's query names it), or QEMU's -device snapshot lacks an "
+               "option for it, or runs have begun";
     case SNAPSHOT_RES_NOMEM:
         return "the host ran out of memory or file space";
     case SNAPSHOT_RES_IO:
@@ -112,11 +113,34 @@ const char *snapshot_strerror(uint32_t result)
     case SNAPSHOT_RES_VERIFY:
         return "the restored machine differs from the saved one";
     case SNAPSHOT_RES_RANGE:
-        return "that is not whole pages of RAM";
+        return "that is not whole pages of RAM, or no range of code";
     case SNAPSHOT_RES_LIMIT:
-        return "there are too many levels, or excluded ranges";
+        return "there are too many levels, or ranges";
     default:
         return "unknown result";
+    }
+}
+
+int snapshot_to_errno(uint32_t result)
+{
+    switch (result) {
+    case SNAPSHOT_RES_DONE:
+        return 0;
+    case SNAPSHOT_RES_RANGE:
+        errno = EINVAL;
+        return -1;
+    case SNAPSHOT_RES_LIMIT:
+        errno = ENOSPC;
+        return -1;
+    case SNAPSHOT_RES_BUSY:
+        errno = EBUSY;
+        return -1;
+    case SNAPSHOT_RES_REFUSED:
+        errno = EPERM;
+        return -1;
+    default:
+        errno = EIO;
+        return -1;
     }
 }
 

@@ -35,6 +35,11 @@ static const char usage[] =
     "            leave this guest-physical memory alone in restores; bytes, as\n"
     "            in C (0x...)\n"
     "  include   put back all memory again\n"
+    "  cover START LENGTH\n"
+    "            have runs count edges of the code at this linear address\n"
+    "  cover-module NAME\n"
+    "            the same for the code of a loaded kernel module\n"
+    "  uncover   count edges of no code\n"
     "  status    show the registers of the device\n"
     "  info      show where the device is and what it says of itself\n"
     "\n"
@@ -77,23 +82,39 @@ static int report_saved(uint32_t result, uint32_t restores)
 /* A number as in C, all of @text */
 static bool parse_number(const char *text, uint64_t *number)
 {
-    int64_t value;
-    int end;
+    int end = 0, count;
 
-    if (sscanf(text, "%" SCNi64 "%n", &value, &end) != 1 || text[end] ||
-        value < 0) {
-        return false;
+    if (!strncmp(text, "0x", 2) || !strncmp(text, "0X", 2)) {
+        count = sscanf(text, "%" SCNx64 "%n", number, &end);
+    } else if (*text == '0') {
+        count = sscanf(text, "%" SCNo64 "%n", number, &end);
+    } else {
+        count = sscanf(text, "%" SCNu64 "%n", number, &end);
     }
-    *number = value;
-    return true;
+    return *text != '-' && count == 1 && !text[end];
 }
 
-/* The memory that "exclude" is about */
+/* The memory that "exclude" and "cover" are about, and the module */
 static uint64_t start, length;
+static const char *module;
 
 static uint32_t exclude(SnapshotDevice *dev)
 {
     return snapshot_exclude_physical(dev, start, length);
+}
+
+static uint32_t cover(SnapshotDevice *dev)
+{
+    return snapshot_cover(dev, start, length, 0);
+}
+
+static uint32_t cover_module(SnapshotDevice *dev)
+{
+    if (snapshot_cover_module(dev, module, 0) == 0) {
+        return SNAPSHOT_RES_DONE;
+    }
+    fprintf(stderr, "snapctl: module %s: %s\n", module, strerror(errno));
+    return errno == ENOSPC ? SNAPSHOT_RES_LIMIT : SNAPSHOT_RES_REFUSED;
 }
 
 static const char *yes_no(uint32_t flag)
@@ -153,6 +174,9 @@ static const Command commands[] = {
     { "discard", .carry_out = snapshot_discard },
     { "exclude", .carry_out = exclude },
     { "include", .carry_out = snapshot_include },
+    { "cover", .carry_out = cover },
+    { "cover-module", .carry_out = cover_module },
+    { "uncover", .carry_out = snapshot_uncover },
     { "status", .show = show_status },
     { "info", .show = show_info },
 };
@@ -171,7 +195,11 @@ static const Command *find_command(const char *name)
 /* Returns false if @args are not those of @command. */
 static bool parse_arguments(const Command *command, int count, char **args)
 {
-    if (command->carry_out != exclude) {
+    if (command->carry_out == cover_module) {
+        module = args[0];
+        return count == 1;
+    }
+    if (command->carry_out != exclude && command->carry_out != cover) {
         return count == 0;
     }
     return count == 2 && parse_number(args[0], &start) &&

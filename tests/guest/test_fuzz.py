@@ -253,33 +253,48 @@ def afl_environment():
             "AFL_SKIP_CPUFREQ": "1"}
 
 
-def check_campaign(bench):
-    """afl-fuzz finds the bug of the example, and it can be reproduced."""
-    out = bench.path("out")
-    end = bench.run(
-        [need("afl-fuzz"), "-V", "120", "-t", "5000", "-i", SEEDS, "-o", out,
-         "--", *bench.command("fuzz-records", "afl=on")],
-        env={**afl_environment(), "AFL_BENCH_UNTIL_CRASH": "1"})
+def fuzz(bench, seeds, command, *options, until_crash=False):
+    """A campaign of afl-fuzz, with these options of its own, which is to be
+    stable.  Returns its directory and its figures, by name.
+    """
+    out = tempfile.mkdtemp(prefix="out-", dir=bench.work)
+    more = {"AFL_BENCH_UNTIL_CRASH": "1"} if until_crash else {}
+    end = bench.run([need("afl-fuzz"), *options, "-t", "5000", "-i", seeds,
+                     "-o", out, "--", *command],
+                    env={**afl_environment(), **more})
     try:
         with open(os.path.join(out, "default", "fuzzer_stats"),
                   encoding="ascii") as file:
             stats = dict(re.findall(r"(\w+)\s+: (\S+)", file.read()))
     except FileNotFoundError:
         raise AssertionError(end.stdout + end.stderr) from None
+    Tap.comment(f"{stats['execs_done']} runs, {stats['execs_per_sec']}/s, "
+                f"{stats['corpus_count']} inputs, {stats['edges_found']} "
+                f"edges, stability {stats['stability']}")
     if float(stats["stability"].rstrip("%")) < 99:
         raise AssertionError(f"stability {stats['stability']}")
-    Tap.comment(f"{stats['execs_done']} runs, {stats['execs_per_sec']}/s, "
-                f"stability {stats['stability']}")
-    crashes = os.path.join(out, "default", "crashes")
+    return os.path.join(out, "default"), stats
+
+
+def find_crash(bench, out, number):
+    """Copy the first crash of a campaign, which is to be by this signal.
+
+    Returns the file.
+    """
+    crashes = os.path.join(out, "crashes")
     names = [name for name in os.listdir(crashes) if name.startswith("id:")]
-    if not names:
-        raise AssertionError(f"no crash in {stats['execs_done']} runs")
-    if "sig:11" not in names[0]:
-        raise AssertionError(names)
-    again = bench.path("crash")
-    shutil.copy(os.path.join(crashes, names[0]), again)
-    end = bench.run(bench.command("fuzz-records", f"seeds={again}"))
-    if f"{again}: crash 11" not in end.stdout:
+    if not names or f"sig:{number:02}" not in names[0]:
+        raise AssertionError(f"crashes: {names}")
+    return shutil.copy(os.path.join(crashes, names[0]), bench.path("crash"))
+
+
+def check_campaign(bench):
+    """afl-fuzz finds the bug of the example, and it can be reproduced."""
+    out, _ = fuzz(bench, SEEDS, bench.command("fuzz-records", "afl=on"),
+                  "-V", "120", until_crash=True)
+    crash = find_crash(bench, out, 11)
+    end = bench.run(bench.command("fuzz-records", f"seeds={crash}"))
+    if f"{crash}: crash 11" not in end.stdout:
         raise AssertionError(end.stdout + end.stderr)
 
 

@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "hw/qdev-core.h"
+#include "migration/snapshot-coverage.h"
 #include "qapi/error.h"
 #include "qemu/units.h"
 #include "run.h"
@@ -115,9 +116,11 @@ bool snapshot_runs_setup(SnapshotRuns **runs, DeviceState *dev,
                          const SnapshotRunsConfig *config,
                          SnapshotDoneFunc *done, Error **errp)
 {
+    bool cover = config->coverage == SNAPSHOT_DEVICE_COVERAGE_TCG;
     SnapshotHost *host;
 
     if (!check_sizes(config, errp) ||
+        (cover && !snapshot_coverage_possible(errp)) ||
         !find_host(&host, shared, config, errp)) {
         return false;
     }
@@ -127,6 +130,9 @@ bool snapshot_runs_setup(SnapshotRuns **runs, DeviceState *dev,
             host->ops->free(host);
         }
         return false;
+    }
+    if (cover) {
+        snapshot_coverage_setup(shared->map.host, config->map_size);
     }
     *runs = host ? snapshot_runs_new(config, dev, host, done) : NULL;
     return true;

@@ -20,6 +20,7 @@
 #include "hw/core/cpu.h"
 #include "hw/misc/snapshot_regs.h"
 #include "hw/qdev-core.h"
+#include "migration/snapshot-coverage.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
@@ -60,6 +61,7 @@ struct SnapshotRuns {
     uint32_t kept;              /* runs since the last restore */
     uint32_t timeout;           /* ms; 0: none */
     uint64_t ended;             /* runs that have ended */
+    uint64_t returns;           /* to a saved instant, when coverage began */
     int64_t began;              /* the present one, get_clock() */
     SnapshotEnd end;            /* of the last one */
     bool told;                  /* the host knows of it */
@@ -163,11 +165,19 @@ static void wait_for_input(SnapshotRuns *r)
     }
 }
 
+/* Count edges of the run that begins. */
+static void begin_coverage(SnapshotRuns *r)
+{
+    r->returns = snapshot_counters()->returns;
+    snapshot_coverage_begin();
+}
+
 static void take_input(SnapshotRuns *r)
 {
     switch (r->host->ops->next(r->host)) {
     case SNAPSHOT_NEXT_INPUT:
         snapshot_shared_begin_run(r->host->shared);
+        begin_coverage(r);
         r->phase = PHASE_GOING;
         r->began = get_clock();
         r->cut = r->was_halted = false;
@@ -215,7 +225,10 @@ static void saved(void *opaque, SnapshotResult res)
         return;
     }
     snapshot_stay();
-    if (!r->host->ops->start(r->host, r->map_used, &err)) {
+    /* Edges that the device counts may be anywhere in the map. */
+    if (!r->host->ops->start(r->host,
+                             snapshot_coverage_in_use() ? 0 : r->map_used,
+                             &err)) {
         over(r, err);
         return;
     }
@@ -279,6 +292,7 @@ static SnapshotResult end_run(SnapshotRuns *r, SnapshotEndKind kind)
             return res;
         }
     }
+    snapshot_coverage_end();
     r->end = (SnapshotEnd) {
         .kind = kind,
         .code = r->status,
@@ -404,6 +418,10 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
     SnapshotRuns *r = opaque;
     SnapshotEndKind kind;
 
+    if (running && r->phase == PHASE_GOING &&
+        r->returns != snapshot_counters()->returns) {
+        begin_coverage(r);              /* the same run, once more */
+    }
     if (running && r->phase == PHASE_WAITING && !qemu_in_vcpu_thread()) {
         wait_in_main_loop(r);           /* after "stop" and "cont" */
     } else if (r->phase == PHASE_GOING && stopped_itself(r, state, &kind)) {
@@ -458,9 +476,14 @@ SnapshotResult snapshot_runs_command(SnapshotRuns *r, uint32_t command)
                                                     : SNAPSHOT_END_DONE);
 }
 
+bool snapshot_runs_begun(const SnapshotRuns *r)
+{
+    return r && r->phase != PHASE_NONE;
+}
+
 bool snapshot_runs_forbid(const SnapshotRuns *r, SnapshotOp op)
 {
-    return r && r->phase != PHASE_NONE && op != SNAPSHOT_OP_RESTORE;
+    return snapshot_runs_begun(r) && op != SNAPSHOT_OP_RESTORE;
 }
 
 uint64_t snapshot_runs_ended(const SnapshotRuns *r)

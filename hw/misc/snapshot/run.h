@@ -95,6 +95,7 @@ typedef struct SnapshotRunsConfig {
     uint32_t timeout;           /* of a run, in ms of host time; 0: none */
     uint32_t map_size;          /* bytes */
     uint32_t input_max;         /* bytes */
+    SnapshotDeviceCoverage coverage;
 } SnapshotRunsConfig;
 
 /*
@@ -146,6 +147,9 @@ void snapshot_runs_free(SnapshotRuns *r);
 
 /* Is a command of another kind out of place, since runs depend on it? */
 bool snapshot_runs_forbid(const SnapshotRuns *r, SnapshotOp op);
+
+/* Has the guest asked for its first input? */
+bool snapshot_runs_begun(const SnapshotRuns *r);
 
 /* How many runs have ended */
 uint64_t snapshot_runs_ended(const SnapshotRuns *r);

@@ -14,6 +14,7 @@
 #include "hw/pci/pci_device.h"
 #include "hw/qdev-properties.h"
 #include "migration/snapshot-compat.h"
+#include "migration/snapshot-coverage.h"
 #include "migration/snapshot-engine.h"
 #include "migration/vmstate.h"
 #include "qapi/error.h"
@@ -44,7 +45,8 @@ struct SnapshotDevice {
     SnapshotResult result;      /* of the last command */
     uint64_t returns;           /* to a saved instant, known to ->result */
     uint32_t rejected;          /* commands that did nothing */
-    uint64_t start, length;     /* of memory to exclude */
+    uint64_t start, length;     /* of memory to exclude, code to cover */
+    uint32_t cover_flags;
 };
 
 /* There is one machine, so there is one device that may rewind it. */
@@ -94,6 +96,22 @@ static SnapshotResult snapshot_engine_command(SnapshotDevice *s, SnapshotOp op)
     return snapshot_submit(op, snapshot_done, s);
 }
 
+/* Add a range of code whose edges count, or forget all. */
+static SnapshotResult snapshot_cover(SnapshotDevice *s, uint64_t command,
+                                     Error **errp)
+{
+    if (snapshot_runs_begun(s->runs)) {
+        error_setg(errp, "runs have begun, and are all to count the same");
+        return SNAPSHOT_RESULT_REFUSED;
+    }
+    if (command == SNAPSHOT_CMD_UNCOVER) {
+        snapshot_coverage_clear();
+        return SNAPSHOT_RESULT_DONE;
+    }
+    return snapshot_coverage_add(s->start, s->length,
+                                 s->cover_flags & SNAPSHOT_COVER_HERE, errp);
+}
+
 static void snapshot_command(SnapshotDevice *s, uint64_t command)
 {
     SnapshotResult res;
@@ -125,6 +143,10 @@ static void snapshot_command(SnapshotDevice *s, uint64_t command)
     case SNAPSHOT_CMD_DONE:
     case SNAPSHOT_CMD_CRASH:
         res = snapshot_runs_command(s->runs, command);
+        break;
+    case SNAPSHOT_CMD_COVER:
+    case SNAPSHOT_CMD_UNCOVER:
+        res = snapshot_cover(s, command, &err);
         break;
     default:
         qemu_log_mask(LOG_GUEST_ERROR, "snapshot: unknown command 0x%" PRIx64
@@ -170,6 +192,11 @@ static uint32_t snapshot_read32(SnapshotDevice *s, hwaddr addr)
         return s->rejected;
     case SNAPSHOT_REG_LEVELS:
         return c->levels;
+    case SNAPSHOT_REG_COVERAGE:
+        return snapshot_coverage_available() ? SNAPSHOT_COVERAGE_TCG
+                                             : SNAPSHOT_COVERAGE_NONE;
+    case SNAPSHOT_REG_COVER_FLAGS:
+        return s->cover_flags;
     default:
         return 0;
     }
@@ -249,6 +276,8 @@ static void snapshot_write(void *opaque, hwaddr addr, uint64_t val,
         }
         if (addr == SNAPSHOT_REG_COMMAND) {
             snapshot_command(s, val);
+        } else if (addr == SNAPSHOT_REG_COVER_FLAGS) {
+            s->cover_flags = val;
         } else {
             snapshot_runs_write(s->runs, addr, val);
         }
@@ -328,6 +357,7 @@ static void snapshot_exit(PCIDevice *pdev)
     snapshot_runs_free(g_steal_pointer(&s->runs));
     snapshot_shared_take_apart(&s->shared);
     snapshot_cancel(s);
+    snapshot_coverage_release();
     snapshot_release();
     snapshot_configure(&defaults);
     the_device = NULL;
@@ -386,6 +416,20 @@ static void snapshot_set_reference(Object *obj, bool value, Error **errp)
         s->config.verify = snapshot_config()->verify;
         snapshot_configure(&s->config);
     }
+}
+
+static int snapshot_get_coverage(Object *obj, Error **errp)
+{
+    return SNAPSHOT_DEVICE(obj)->runs_config.coverage;
+}
+
+static void snapshot_set_coverage(Object *obj, int value, Error **errp)
+{
+    if (DEVICE(obj)->realized) {
+        error_setg(errp, "coverage= is set when the device is made");
+        return;
+    }
+    SNAPSHOT_DEVICE(obj)->runs_config.coverage = value;
 }
 
 static void snapshot_get_stats(Object *obj, Visitor *v, const char *name,
@@ -474,6 +518,13 @@ static void snapshot_class_init(ObjectClass *oc, SnapshotClassData *data)
         "copy: shadow copy of RAM; remap: private mapping of a file; auto: "
         "copy, or remap where memory is short or file= is given "
         "(default: auto)");
+    object_class_property_add_enum(oc, "coverage", "SnapshotDeviceCoverage",
+                                   &SnapshotDeviceCoverage_lookup,
+                                   snapshot_get_coverage,
+                                   snapshot_set_coverage);
+    object_class_property_set_description(oc, "coverage",
+        "tcg: count edges of the guest's code in the coverage map, in ranges "
+        "that the guest names (default: none)");
     object_class_property_add(oc, "stats", "SnapshotDeviceInfo",
                               snapshot_get_stats, NULL, NULL, NULL);
     object_class_property_set_description(oc, "stats",

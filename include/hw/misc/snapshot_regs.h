@@ -34,7 +34,7 @@
 #define SNAPSHOT_REG_REJECTED   0x38    /* 32, commands that did nothing */
 #define SNAPSHOT_REG_LEVELS     0x3c    /* 32, saved instants, one on another */
 #define SNAPSHOT_REG_START      0x40    /* 64, read and write: for EXCLUDE, */
-#define SNAPSHOT_REG_LENGTH     0x48    /* 64, address and length in bytes */
+#define SNAPSHOT_REG_LENGTH     0x48    /* 64, COVER: address and bytes */
 
 /* Runs; see "Runs" in the specification */
 #define SNAPSHOT_REG_HOST       0x80    /* 32, SNAPSHOT_HOST_... */
@@ -42,6 +42,8 @@
 #define SNAPSHOT_REG_TEXT_SIZE  0x88    /* 32, rw: bytes of text about it */
 #define SNAPSHOT_REG_MAP_USED   0x8c    /* 32, rw: bytes of the map in use */
 #define SNAPSHOT_REG_RUNS       0x90    /* 64, runs that have ended */
+#define SNAPSHOT_REG_COVERAGE   0x98    /* 32, SNAPSHOT_COVERAGE_... */
+#define SNAPSHOT_REG_COVER_FLAGS 0x9c   /* 32, rw: for COVER */
 
 /* SNAPSHOT_REG_COMMAND */
 #define SNAPSHOT_CMD_SAVE       0x101
@@ -54,6 +56,8 @@
 #define SNAPSHOT_CMD_NEXT       0x110   /* get the next input */
 #define SNAPSHOT_CMD_DONE       0x111   /* the run has ended */
 #define SNAPSHOT_CMD_CRASH      0x112   /* the run has found a bug */
+#define SNAPSHOT_CMD_COVER      0x113   /* count edges in START, LENGTH, too */
+#define SNAPSHOT_CMD_UNCOVER    0x114   /* count edges nowhere */
 
 /* SNAPSHOT_REG_RESULT */
 #define SNAPSHOT_RES_DONE       0       /* the last command succeeded */
@@ -66,7 +70,8 @@
 #define SNAPSHOT_RES_IO         7       /* host file error */
 #define SNAPSHOT_RES_DEVICE     8       /* a device failed to save or load */
 #define SNAPSHOT_RES_VERIFY     9       /* restored state differs (verify=on) */
-#define SNAPSHOT_RES_RANGE      10      /* EXCLUDE: not whole pages of RAM */
+#define SNAPSHOT_RES_RANGE      10      /* EXCLUDE: not whole pages of RAM; */
+                                        /* COVER: no range of addresses */
 #define SNAPSHOT_RES_LIMIT      11      /* too many levels or ranges */
 
 /* SNAPSHOT_REG_STATUS */
@@ -86,6 +91,13 @@
 #define SNAPSHOT_HOST_NONE      0
 #define SNAPSHOT_HOST_AFL       1
 #define SNAPSHOT_HOST_FILES     2
+
+/* SNAPSHOT_REG_COVERAGE: what the device can count by itself */
+#define SNAPSHOT_COVERAGE_NONE  0
+#define SNAPSHOT_COVERAGE_TCG   1       /* edges of translated code */
+
+/* SNAPSHOT_REG_COVER_FLAGS: only with the page tables that are in use now */
+#define SNAPSHOT_COVER_HERE     (1u << 0)
 
 /*
  * BAR 2: memory shared with the host, which restores leave alone.  It begins

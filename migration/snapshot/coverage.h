@@ -1,0 +1,46 @@
+/*
+ * In-process machine snapshots: coverage, what its two halves share.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef MIGRATION_SNAPSHOT_COVERAGE_PRIVATE_H
+#define MIGRATION_SNAPSHOT_COVERAGE_PRIVATE_H
+
+#include "exec/vaddr.h"
+
+/*
+ * What translated code reads and writes, one for each vCPU.  Whether an edge
+ * counts is a matter of where the pointers lead: to the map, or to memory that
+ * nobody reads.  So the code has no branch.
+ */
+typedef struct SnapshotCoverageCpu {
+    uint8_t *any;           /* counters for ranges of whatever process */
+    uint8_t *process;       /* counters for ranges of one process */
+    uint32_t previous;      /* location of the block before, halved */
+
+    /* The rest is not for translated code. */
+    bool in_process;        /* the page tables are those of the process */
+    bool interrupted;       /* an interrupt is being handled, which began */
+    uint32_t resume;        /* with this ->previous */
+    uint64_t pc, sp;        /* here */
+} SnapshotCoverageCpu;
+
+/* log2 of their size, for an array of them */
+#define SNAPSHOT_COVERAGE_CPU_SHIFT 6
+
+QEMU_BUILD_BUG_ON(sizeof(SnapshotCoverageCpu) >
+                  1 << SNAPSHOT_COVERAGE_CPU_SHIFT);
+
+/* What a block has to do with coverage */
+typedef struct SnapshotCoverageBlock {
+    uint32_t location;      /* a hash, less than the size of the map */
+    bool process;           /* counts for one process only */
+} SnapshotCoverageBlock;
+
+/* For each vCPU, by ->cpu_index: elements of 1 << ..._CPU_SHIFT bytes */
+extern uint8_t *snapshot_coverage_cpus;
+
+/* Does a block that begins at @pc count?  Called from any vCPU thread. */
+bool snapshot_coverage_find(vaddr pc, SnapshotCoverageBlock *block);
+
+#endif

@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Coverage that the device counts by itself (coverage=tcg), and the targets of
+guest/fuzz/kernel that need it: a file system and a panic of the stock kernel.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+import afl_client
+from tap import Tap, equal
+from test_fuzz import Bench, find_crash, fuzz, results
+from vm import QEMU, ROOT
+
+MAKE_SEEDS = os.path.join(ROOT, "guest", "fuzz", "kernel", "vfat-seeds")
+
+# As guest/fuzz/kernel/README.md has it
+VFAT = ("modprobe -a loop vfat nls_cp437 nls_ascii; "
+        "fuzz-filesystem vfat fat vfat")
+
+# All of the kernel's own code, wherever it has put itself
+KERNEL = ("set -- $(grep -w -e _stext -e _etext /proc/kallsyms | sort | "
+          "cut -c1-16); cover 0x$1 $((0x$2 - 0x$1))")
+
+# With -icount nothing depends on the host's time.
+ICOUNT = ("-icount", "shift=1,sleep=off")
+
+
+def maps_of(command, inputs, pause=0.0):
+    """Run each of the inputs, in order; returns their coverage maps.
+
+    The machine waits for so many seconds in front of each.
+    """
+    maps = []
+    with afl_client.Client(command) as client:
+        client.greet()
+        for data in inputs:
+            time.sleep(pause)
+            status = client.run(data)[0]
+            equal("status", status, 0)
+            maps.append(client.map.read(afl_client.MAP_SIZE))
+    return maps
+
+
+def edges(coverage):
+    """How many edges a map has."""
+    return len(coverage) - coverage.count(0)
+
+
+def make_seeds(bench):
+    """The seeds of the file system; returns their directory."""
+    seeds = bench.path("seeds")
+    if not os.path.exists(seeds):
+        subprocess.run([sys.executable, MAKE_SEEDS, seeds], check=True)
+    return seeds
+
+
+def read_seeds(bench):
+    """What is in them, by name."""
+    seeds = make_seeds(bench)
+    contents = {}
+    for name in sorted(os.listdir(seeds)):
+        with open(os.path.join(seeds, name), "rb") as file:
+            contents[name] = file.read()
+    return contents
+
+
+def check_refused(bench):
+    """Where nothing is translated, nothing can be counted."""
+    end = bench.run([QEMU, "-accel", "qtest", "-display", "none",
+                     "-device", "snapshot,coverage=tcg"])
+    if end.returncode != 1 or "use -accel tcg" not in end.stderr:
+        raise AssertionError(f"{end.returncode}: {end.stderr}")
+
+
+def check_ranges(bench):
+    """The guest's command line tool, and what the device says to it."""
+    script = ("snapctl cover 0x1000 0; echo A $?; "
+              "snapctl cover 0xffffffff81000000 4096; echo B $?; "
+              "for i in $(seq 2 64); do snapctl cover $i 1; done; "
+              "snapctl cover 1 1; echo C $?; snapctl uncover; echo D $?; "
+              "snapctl cover 1 1; echo E $?; "
+              "snapctl cover-module no_such; echo F $?")
+    end = bench.run(bench.command(script, "coverage=tcg"))
+    equal("exit code", end.returncode, 0)
+    with open(bench.path("console"), encoding="ascii") as file:
+        results_of = re.findall(r"^([A-F] \d)\r?$", file.read(), re.M)
+    equal("results", results_of, ["A 1", "B 0", "C 1", "D 0", "E 0", "F 1"])
+
+
+def check_process(bench):
+    """Edges of one process, or of all that run the same program."""
+    found = {}
+    for whose in ("here", "any"):
+        maps = maps_of(bench.command("cover " + whose, "afl=on,coverage=tcg"),
+                       [b"w", b"c", b"-", b"w"])
+        found[whose] = [edges(coverage) for coverage in maps]
+    work, child, nothing, again = found["here"]
+    if not 0 < nothing < work or again != work:
+        raise AssertionError(f"of this process: {found}")
+    if not child + 3 < found["any"][1]:
+        raise AssertionError(f"the child's are missing, or in both: {found}")
+
+
+def check_interrupts(bench):
+    """Interrupts take a long loop apart, and do not show in the map."""
+    command = bench.command(KERNEL, "afl=on,coverage=tcg")
+    maps = maps_of(command, [b"k"] + [b"s"] * 5)
+    if edges(maps[0]) < 10:
+        raise AssertionError(f"system calls: {edges(maps[0])} edges")
+    equal("edges of interrupts", [edges(each) for each in maps[1:]], [0] * 5)
+
+
+def check_exact(bench):
+    """With -icount the same input has the same map: in each run, whatever ran
+    before, after whatever pause, and in another process.
+    """
+    seeds = list(read_seeds(bench).values())
+    command = bench.command(VFAT, "afl=on,coverage=tcg", *ICOUNT)
+    first = maps_of(command, seeds * 8)
+    for at, coverage in enumerate(first):
+        if coverage != first[at % len(seeds)]:
+            raise AssertionError(f"run {at} has another map")
+    again = maps_of(command, seeds[::-1] + seeds, pause=0.02)
+    equal("maps of another process", again == first[len(seeds) - 1::-1] +
+          first[:len(seeds)], True)
+    equal("number of maps", len(set(first)), len(seeds))
+
+
+def check_seeds(bench):
+    """Each seed is a file system, and garbage is none."""
+    seeds = make_seeds(bench)
+    garbage = os.path.join(seeds, "garbage")
+    with open(garbage, "wb") as file:
+        file.write(b"no file system" * 100)
+    end = bench.run(bench.command(
+        VFAT, f"seeds={seeds},coverage=tcg,verify=on"))
+    os.remove(garbage)
+    equal("ends", results(end.stdout), {
+        "garbage": "done 1", **{name: "done 0" for name in read_seeds(bench)}})
+    if "restore is not exact" in end.stderr:
+        raise AssertionError(end.stderr)
+
+
+def check_filesystem(bench):
+    """afl-fuzz gets ahead in a file system of a kernel nobody has compiled."""
+    seeds = make_seeds(bench)
+    _, stats = fuzz(bench, seeds, bench.command(VFAT, "afl=on,coverage=tcg"),
+                    "-E", "1500")
+    if int(stats["corpus_count"]) <= len(os.listdir(seeds)) + 5:
+        raise AssertionError("nothing was found that is not in the seeds")
+    if int(stats["edges_found"]) < 1000:
+        raise AssertionError("too few edges")
+
+
+def check_panic(bench):
+    """afl-fuzz finds the input that has the kernel panic; it does so again."""
+    seeds = bench.inputs("panic-seeds", {"1": b"Bcd"})
+    out, _ = fuzz(bench, seeds,
+                  bench.command("fuzz-panic", "afl=on,coverage=tcg"),
+                  "-V", "200", until_crash=True)
+    crash = find_crash(bench, out, 6)
+    with open(crash, "rb") as file:
+        equal("input", file.read(3), b"BUG")
+    end = bench.run(bench.command("fuzz-panic",
+                                  f"seeds={crash},coverage=tcg"))
+    if f"{crash}: panic of the guest's kernel" not in end.stdout:
+        raise AssertionError(end.stdout + end.stderr)
+
+
+def main():
+    """Run all checks."""
+    tap = Tap()
+    with tempfile.TemporaryDirectory(prefix="snapshot-coverage-") as work:
+        try:
+            bench = Bench(work, "1")
+            os.mkdir(os.path.join(work, "two"))
+            two = Bench(os.path.join(work, "two"), "2")
+        except FileNotFoundError as error:
+            return tap.bail_out(f"{error.filename} is missing: run 'make'")
+        tap.check("refused without TCG", check_refused, bench)
+        tap.check("ranges", check_ranges, bench)
+        tap.check("one process, two vCPUs", check_process, two)
+        tap.check("interrupts", check_interrupts, bench)
+        tap.check("the same map each time", check_exact, bench)
+        tap.check("vfat: seeds", check_seeds, bench)
+        tap.check("vfat: afl-fuzz", check_filesystem, bench)
+        tap.check("panic: afl-fuzz", check_panic, bench)
+    return tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
