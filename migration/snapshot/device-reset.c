@@ -35,20 +35,28 @@ void snapshot_device_end_transfer(I2CBus *bus)
     bus->broadcast = false;
 }
 
+/* The chip that asks the guest to give up PCI devices, NULL: there is none */
+static AcpiPciHpState *unplugger(void)
+{
+    Object *obj = object_resolve_path_type("", TYPE_PIIX4_PM, NULL);
+
+    if (obj) {
+        return &PIIX4_PM(obj)->acpi_pci_hotplug;
+    }
+    obj = object_resolve_path_type("", TYPE_ICH9_LPC_DEVICE, NULL);
+    return obj ? &ICH9_LPC_DEVICE(obj)->pm.acpi_pci_hotplug : NULL;
+}
+
 /*
  * Devices that the guest has been asked to give up (ACPI) are gone after a
  * reset of the chip: not in the middle of a restore.  Loading brings back what
- * had been asked for at the save.
+ * had been asked for at the save.  The chip is on the bus of a host bridge,
+ * and is reset along with that.
  */
-static void forget_unplugs(DeviceState *dev)
+static void forget_unplugs(const DeviceState *dev)
 {
-    AcpiPciHpState *s = NULL;
+    AcpiPciHpState *s = dev->num_child_bus ? unplugger() : NULL;
 
-    if (object_dynamic_cast(OBJECT(dev), TYPE_PIIX4_PM)) {
-        s = &PIIX4_PM(dev)->acpi_pci_hotplug;
-    } else if (object_dynamic_cast(OBJECT(dev), TYPE_ICH9_LPC_DEVICE)) {
-        s = &ICH9_LPC_DEVICE(dev)->pm.acpi_pci_hotplug;
-    }
     for (int i = 0; s && i < ACPI_PCIHP_MAX_HOTPLUG_BUS; i++) {
         s->acpi_pcihp_pci_status[i].down = 0;
     }
@@ -58,13 +66,13 @@ void snapshot_device_reset(DeviceState *dev)
 {
     BusState *bus = qdev_get_parent_bus(dev);
 
-    forget_unplugs(dev);
     if (object_dynamic_cast(OBJECT(dev), TYPE_CPU)) {
         cpu_reset(CPU(dev));
     } else if (bus && object_dynamic_cast(OBJECT(bus), TYPE_VIRTIO_BUS)) {
         /* A virtio device is reset by way of its transport. */
         device_cold_reset(bus->parent);
     } else {
+        forget_unplugs(dev);
         device_cold_reset(dev);
         snapshot_legacy_reset(dev);
         object_child_foreach_recursive(OBJECT(dev), reset_child, NULL);
