@@ -28,4 +28,15 @@ void snapshot_virtio_rest_end(void);
  */
 void snapshot_virtio_rest_call(void);
 
+/*
+ * Devices are about to be reset.  That drains the block layer, which handles
+ * whatever is signalled meanwhile: queues of devices half of whose state, or
+ * whose rings in RAM, are those of another time already.  So close the
+ * ioeventfds after all; what is signalled means nothing any more.
+ */
+void snapshot_virtio_rest_close(void);
+
+/* The machine goes on. */
+void snapshot_virtio_rest_over(void);
+
 #endif

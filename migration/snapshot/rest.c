@@ -153,6 +153,7 @@ void snapshot_start_machine(const SnapshotRest *rest,
 {
     RunState state = rest->state;
 
+    snapshot_virtio_rest_over();
     if (runstate_is_live(state)) {
         if (restored) {
             state = *restored;

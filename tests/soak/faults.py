@@ -227,12 +227,14 @@ def main():
                         default=random.SystemRandom().getrandbits(32))
     parser.add_argument("--only", default="", metavar="TEXT",
                         help="only faults whose name has this in it")
+    parser.add_argument("--skip", metavar="TEXT",
+                        help="not those whose name has this in it")
     args = parser.parse_args()
     random.seed(args.seed)
     print(f"# --seed {args.seed}", flush=True)
     tap = Tap()
     for name, (function, *more) in CHECKS.items():
-        if args.only in name:
+        if args.only in name and not (args.skip and args.skip in name):
             tap.check(f"{name}, {args.restores} restores", function,
                       args.restores, *more)
     return tap.end()
