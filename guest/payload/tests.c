@@ -25,6 +25,9 @@ void test_errors(void)
     uint32_t result = snapshot_mmio_read32(bar, SNAPSHOT_REG_RESULT);
 
     for (uint32_t reg = SNAPSHOT_REG_LENGTH + 8; reg < 0x1000; reg += 4) {
+        if (reg == SNAPSHOT_REG_COVER_FLAGS) {
+            continue;           /* keeps what is written, on any machine */
+        }
         snapshot_mmio_read32(bar, reg);
         *(volatile uint32_t *)(bar + reg) = ~0u;        /* volatile: MMIO */
         expect("unknown register", snapshot_mmio_read32(bar, reg), 0);

@@ -162,8 +162,8 @@ static void test_bounded(const void *unused)
     for (int n = 0; before >= 0 && n < 90; n++) {
         qtest_memset(s->qts, n * MiB, 0xaa, 1 * MiB);
         snap_restore(s);
-        /* 16 MiB are kept, and one write may be on top. */
-        g_assert_cmpint(memory_of(s, "Anonymous:") - before, <, 20 * MiB);
+        /* 16 MiB are kept, and one write may be on top; sanitizers add some. */
+        g_assert_cmpint(memory_of(s, "Anonymous:") - before, <, 24 * MiB);
     }
     end_auto(s);
 }

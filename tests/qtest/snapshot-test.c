@@ -223,7 +223,7 @@ static void test_narrow_accesses(void)
 static void test_error_codes(void)
 {
     static const uint32_t unknown[] = {
-        0, 1, 0x100, 0x108, 0x10f, 0x113, 0x10101, 0x80000101, ~0u,
+        0, 1, 0x100, 0x108, 0x10f, 0x115, 0x10101, 0x80000101, ~0u,
     };
     Snap *s = snap_start(PC);
 
