@@ -11,6 +11,7 @@
 #include "hw/southbridge/ich9.h"
 #include "hw/virtio/virtio-bus.h"
 #include "device-reset.h"
+#include "internal.h"
 #include "legacy-reset.h"
 
 static int reset_child(Object *child, void *unused)
@@ -76,5 +77,7 @@ void snapshot_device_reset(DeviceState *dev)
         device_cold_reset(dev);
         snapshot_legacy_reset(dev);
         object_child_foreach_recursive(OBJECT(dev), reset_child, NULL);
+        /* KVM's timer, reset by itself or along with its bus, runs now. */
+        snapshot_pit_hold();
     }
 }

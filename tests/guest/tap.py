@@ -84,3 +84,13 @@ def equal(what, got, expected):
     """Raise unless the two are equal."""
     if got != expected:
         raise AssertionError(f"{what}: {got!r}, expected {expected!r}")
+
+
+def becomes(what, function, expected, seconds=60):
+    """Wait until @function returns what is expected; raises if it does not."""
+    deadline = time.monotonic() + seconds
+    while (got := function()) != expected:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} is {got!r} for {seconds} s, "
+                                 f"expected {expected!r}")
+        time.sleep(0.05)
