@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Coverage that the device counts by itself (coverage=tcg), and the targets of
-guest/fuzz/kernel that need it: a file system and a panic of the stock kernel.
+targets/ that need it: a file system and a panic of the stock kernel.
 """
 
 import os
@@ -10,17 +10,26 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 
 import afl_client
 from tap import Tap, equal
 from test_fuzz import Bench, find_crash, fuzz, results
 from vm import QEMU, ROOT
 
-MAKE_SEEDS = os.path.join(ROOT, "guest", "fuzz", "kernel", "vfat-seeds")
+TARGETS = os.path.join(ROOT, "targets")
+VFAT_SEEDS = os.path.join(TARGETS, "vfat", "seeds")
+MAKE_SEEDS = os.path.join(TARGETS, "vfat", "make-seeds")
 
-# As guest/fuzz/kernel/README.md has it
-VFAT = ("modprobe -a loop vfat nls_cp437 nls_ascii; "
-        "fuzz-filesystem vfat fat vfat")
+
+def run_of(target):
+    """The guest's command line, as the target's description has it."""
+    with open(os.path.join(TARGETS, target, "target.toml"), "rb") as file:
+        return tomllib.load(file)["run"]
+
+
+VFAT = run_of("vfat")
+PANIC = run_of("panic")
 
 # All of the kernel's own code, wherever it has put itself
 KERNEL = ("set -- $(grep -w -e _stext -e _etext /proc/kallsyms | sort | "
@@ -51,22 +60,13 @@ def edges(coverage):
     return len(coverage) - coverage.count(0)
 
 
-def make_seeds(bench):
-    """The seeds of the file system; returns their directory."""
-    seeds = bench.path("seeds")
-    if not os.path.exists(seeds):
-        subprocess.run([sys.executable, MAKE_SEEDS, seeds], check=True)
-    return seeds
-
-
-def read_seeds(bench):
-    """What is in them, by name."""
-    seeds = make_seeds(bench)
-    contents = {}
-    for name in sorted(os.listdir(seeds)):
-        with open(os.path.join(seeds, name), "rb") as file:
-            contents[name] = file.read()
-    return contents
+def contents(directory):
+    """What the files in a directory have in them, by name."""
+    found = {}
+    for name in sorted(os.listdir(directory)):
+        with open(os.path.join(directory, name), "rb") as file:
+            found[name] = file.read()
+    return found
 
 
 def check_refused(bench):
@@ -119,7 +119,7 @@ def check_exact(bench):
     """With -icount the same input has the same map: in each run, whatever ran
     before, after whatever pause, and in another process.
     """
-    seeds = list(read_seeds(bench).values())
+    seeds = list(contents(VFAT_SEEDS).values())
     command = bench.command(VFAT, "afl=on,coverage=tcg", *ICOUNT)
     first = maps_of(command, seeds * 8)
     for at, coverage in enumerate(first):
@@ -133,7 +133,9 @@ def check_exact(bench):
 
 def check_seeds(bench):
     """Each seed is a file system, and garbage is none."""
-    seeds = make_seeds(bench)
+    seeds = bench.path("seeds")
+    subprocess.run([sys.executable, MAKE_SEEDS, seeds], check=True)
+    equal("made again", contents(seeds) == contents(VFAT_SEEDS), True)
     garbage = os.path.join(seeds, "garbage")
     with open(garbage, "wb") as file:
         file.write(b"no file system" * 100)
@@ -141,17 +143,16 @@ def check_seeds(bench):
         VFAT, f"seeds={seeds},coverage=tcg,verify=on"))
     os.remove(garbage)
     equal("ends", results(end.stdout), {
-        "garbage": "done 1", **{name: "done 0" for name in read_seeds(bench)}})
+        "garbage": "done 1", **{name: "done 0" for name in contents(seeds)}})
     if "restore is not exact" in end.stderr:
         raise AssertionError(end.stderr)
 
 
 def check_filesystem(bench):
     """afl-fuzz gets ahead in a file system of a kernel nobody has compiled."""
-    seeds = make_seeds(bench)
-    _, stats = fuzz(bench, seeds, bench.command(VFAT, "afl=on,coverage=tcg"),
-                    "-E", "1500")
-    if int(stats["corpus_count"]) <= len(os.listdir(seeds)) + 5:
+    _, stats = fuzz(bench, VFAT_SEEDS,
+                    bench.command(VFAT, "afl=on,coverage=tcg"), "-E", "1500")
+    if int(stats["corpus_count"]) <= len(os.listdir(VFAT_SEEDS)) + 5:
         raise AssertionError("nothing was found that is not in the seeds")
     if int(stats["edges_found"]) < 1000:
         raise AssertionError("too few edges")
@@ -159,15 +160,13 @@ def check_filesystem(bench):
 
 def check_panic(bench):
     """afl-fuzz finds the input that has the kernel panic; it does so again."""
-    seeds = bench.inputs("panic-seeds", {"1": b"Bcd"})
-    out, _ = fuzz(bench, seeds,
-                  bench.command("fuzz-panic", "afl=on,coverage=tcg"),
+    out, _ = fuzz(bench, os.path.join(TARGETS, "panic", "seeds"),
+                  bench.command(PANIC, "afl=on,coverage=tcg"),
                   "-V", "200", until_crash=True)
     crash = find_crash(bench, out, 6)
     with open(crash, "rb") as file:
         equal("input", file.read(3), b"BUG")
-    end = bench.run(bench.command("fuzz-panic",
-                                  f"seeds={crash},coverage=tcg"))
+    end = bench.run(bench.command(PANIC, f"seeds={crash},coverage=tcg"))
     if f"{crash}: panic of the guest's kernel" not in end.stdout:
         raise AssertionError(end.stdout + end.stderr)
 

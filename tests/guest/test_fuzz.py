@@ -23,8 +23,8 @@ from vm import (BUILD, LONG_TIMEOUT, QEMU, ROOT, TIMEOUT, X86_64, children,
                 gone, payload)
 
 ARCHIVE = os.path.join(BUILD, "guest", "fuzz", "libsnapshot-fuzz.a")
-RECORDS = os.path.join(ROOT, "guest", "fuzz", "examples", "records.c")
-SEEDS = os.path.join(ROOT, "guest", "fuzz", "examples", "records-seeds")
+RECORDS = os.path.join(ROOT, "targets", "records", "records.c")
+SEEDS = os.path.join(ROOT, "targets", "records", "seeds")
 
 # A record 'n' that is too long, and a record 's'
 CRASH = b"RCn\xc8" + b"A" * 200 + b"s\x01a"

@@ -23,7 +23,7 @@ from vm import (BUILD, LONG_TIMEOUT, QEMU, ROOT, TIMEOUT, X86_64, children,
 LIBRARY = os.path.join(ROOT, "harness", "libfuzzer")
 BUILT = os.path.join(BUILD, "harness", "libfuzzer")
 FUZZER = os.path.join(BUILT, "snapshot-fuzzer")
-SEEDS = os.path.join(ROOT, "guest", "fuzz", "examples", "records-seeds")
+SEEDS = os.path.join(ROOT, "targets", "records", "seeds")
 
 TEXT = "\n    the word is crash\n"
 

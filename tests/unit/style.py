@@ -51,7 +51,7 @@ def main():
         checks = []
         # A fuzzer's inputs are data, every byte of them.
         if (path.name not in NO_LICENCE_LINE and
-                not path.parent.name.endswith('-seeds')):
+                path.parent.name != 'seeds'):
             checks.append(('licence', licence))
         if re.search(r'\.(c|h|c\.inc)$', path.name):
             checks.append(('checkpatch', checkpatch))
