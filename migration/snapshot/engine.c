@@ -18,6 +18,7 @@
 #include "compat-ram.h"
 #include "internal.h"
 #include "ram-level.h"
+#include "requests.h"
 #include "trace.h"
 
 /* A saved instant; RAM has levels of its own, see ram-level.h. */
@@ -223,6 +224,7 @@ static SnapshotResult restore(SnapshotOp op, int64_t *since, Error **errp)
     if (op == SNAPSHOT_OP_POP) {
         drop_level();
     }
+    snapshot_forget_requests();
     snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_STOP, since);
 
     /* RAM goes first: devices read their rings while they are loaded. */

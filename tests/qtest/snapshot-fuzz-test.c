@@ -199,7 +199,10 @@ static void test_device(const void *name)
     fuzz_end(f);
 }
 
-/* What all PCs have; not the registers that power off */
+/*
+ * What all PCs have; not the registers that power off or eject a PCI card:
+ * there is no going back from that, and a restore says so.
+ */
 static const Range pc_ranges[] = {
     { IO, 0x00, 0x10 }, { IO, 0x20, 2 }, { IO, 0x40, 4 }, { IO, 0x60, 5 },
     { IO, 0x70, 4 }, { IO, 0x80, 0x10 }, { IO, 0xa0, 2 }, { IO, 0xb2, 2 },
@@ -214,15 +217,16 @@ static const Range pc_ranges[] = {
 
 static const Range i440fx_ranges[] = {
     { IO, 0x170, 8 }, { IO, 0x1f0, 8 }, { IO, 0x376, 1 }, { IO, 0x378, 4 },
-    { IO, 0x3f0, 8 }, { IO, 0xae00, 0x18 }, { IO, 0xaf00, 0x20 },
+    { IO, 0x3f0, 8 }, { IO, 0xae00, 8 }, { IO, 0xae0c, 0xc },
+    { IO, 0xaf00, 0x20 },
     { CONFIG, QPCI_DEVFN(1, 0) << 8 | 0x40, 0xc0 },
     { CONFIG, QPCI_DEVFN(1, 1) << 8 | 0x40, 0xc0 },
     { CONFIG, QPCI_DEVFN(1, 3) << 8 | 0x40, 0xc0 },
 };
 
 static const Range q35_ranges[] = {
-    { IO, 0xcc0, 0x18 }, { IO, 0xcd8, 0x18 }, { MEM, 0xfed1c000, 0x4000 },
-    { MEM, 0xb0000000, 0x1000 },
+    { IO, 0xcc0, 8 }, { IO, 0xccc, 0xc }, { IO, 0xcd8, 0x18 },
+    { MEM, 0xfed1c000, 0x4000 }, { MEM, 0xb0000000, 0x1000 },
     { CONFIG, QPCI_DEVFN(0x1f, 0) << 8 | 0x40, 0xc0 },
     { CONFIG, QPCI_DEVFN(0x1f, 2) << 8 | 0x40, 0xc0 },
     { CONFIG, QPCI_DEVFN(0x1f, 3) << 8 | 0x40, 0xc0 },

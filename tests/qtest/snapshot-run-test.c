@@ -72,14 +72,12 @@ static uint64_t runs(const Runs *r)
     return snap_reg64(r->s, SNAPSHOT_REG_RUNS);
 }
 
-/* Issue @command, after which the input number @n is there. */
-static void get_input(const Runs *r, uint32_t command, int n)
+static void expect_input(const Runs *r, int n)
 {
     uint32_t at = field(r, SNAPSHOT_SHARED_INPUT);
     gint64 deadline = g_get_monotonic_time() + TIMEOUT_US;
     char expected[16], text[16] = "";
 
-    g_assert_cmpint(snap_command(r->s, command), ==, SNAPSHOT_RES_DONE);
     snprintf(expected, sizeof(expected), "input %02d", n);
     /* The input comes a moment after the result. */
     while (!g_str_equal(text, expected)) {
@@ -88,6 +86,13 @@ static void get_input(const Runs *r, uint32_t command, int n)
     }
     g_assert_cmpint(field(r, SNAPSHOT_SHARED_INPUT), ==, at);
     g_assert_cmpint(field(r, at), ==, 8);
+}
+
+/* Issue @command, after which the input number @n is there. */
+static void get_input(const Runs *r, uint32_t command, int n)
+{
+    g_assert_cmpint(snap_command(r->s, command), ==, SNAPSHOT_RES_DONE);
+    expect_input(r, n);
 }
 
 static void wait_for_runs(const Runs *r, uint64_t n)
@@ -225,6 +230,70 @@ static void test_ends(void)
     end(r);
 }
 
+/* What the guest has done since the input is undone, and input @n follows. */
+static void expect_next(const Runs *r, uint64_t ended, int n)
+{
+    gint64 deadline = g_get_monotonic_time() + TIMEOUT_US;
+
+    while (qtest_readl(r->s->qts, SPOT) != 1) {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+        g_usleep(1000);
+    }
+    expect_input(r, n);
+    g_assert_cmpint(runs(r), ==, ended);
+}
+
+/* Not restored, and not heard of again: it goes back, and that is no run. */
+static void test_kept(void)
+{
+    Runs *r = start(8, ",persistent=4,timeout=200");
+
+    qtest_writel(r->s->qts, SPOT, 1);
+    get_input(r, SNAPSHOT_CMD_NEXT, 0);
+    qtest_writel(r->s->qts, SPOT, 2);
+    snap_command(r->s, SNAPSHOT_CMD_DONE);
+    expect_next(r, 1, 1);
+    end(r);
+
+    r = start(8, ",persistent=4");
+    qtest_writel(r->s->qts, SPOT, 1);
+    get_input(r, SNAPSHOT_CMD_NEXT, 0);
+    for (int n = 1; n <= 3; n++) {
+        qtest_writel(r->s->qts, SPOT, 2);
+        snap_command(r->s, SNAPSHOT_CMD_DONE);
+        g_assert_cmpint(qtest_readl(r->s->qts, SPOT), ==, 2);
+        qtest_qmp_assert_success(r->s->qts, "{ 'execute': 'system_reset' }");
+        expect_next(r, n, n);
+    }
+    end(r);
+}
+
+/* A guest that sleeps, or whose watchdog stops it */
+static void test_asleep(void)
+{
+    Runs *r = start(8, ",timeout=200 -device ib700 -action watchdog=pause");
+    QPCIDevice *pm = qpci_device_find(r->s->bus, QPCI_DEVFN(1, 3));
+
+    qpci_config_writel(pm, 0x40, 0x601);        /* power management */
+    qpci_config_writeb(pm, 0x80, 1);
+    qtest_writel(r->s->qts, SPOT, 1);
+    get_input(r, SNAPSHOT_CMD_NEXT, 0);
+    for (int n = 1; n <= 5; n++) {
+        qtest_writel(r->s->qts, SPOT, 2);
+        if (n % 2) {
+            qtest_outw(r->s->qts, 0x604, 0x2400);       /* ACPI S3 */
+            qtest_qmp_eventwait(r->s->qts, "SUSPEND");
+        } else {
+            qtest_outb(r->s->qts, 0x443, 0xf);          /* at once */
+            qtest_clock_step(r->s->qts, G_USEC_PER_SEC);
+        }
+        expect_next(r, n, n);
+    }
+    g_assert_cmpint(snap_reg(r->s, SNAPSHOT_REG_VERIFY), ==, 0);
+    g_free(pm);
+    end(r);
+}
+
 static void test_refused(void)
 {
     static const uint32_t forbidden[] = {
@@ -314,6 +383,8 @@ int main(int argc, char **argv)
     qtest_add_func("snapshot/run/runs", test_runs);
     qtest_add_func("snapshot/run/persistent", test_persistent);
     qtest_add_func("snapshot/run/ends", test_ends);
+    qtest_add_func("snapshot/run/kept", test_kept);
+    qtest_add_func("snapshot/run/asleep", test_asleep);
     qtest_add_func("snapshot/run/refused", test_refused);
     qtest_add_func("snapshot/run/hostile", test_hostile);
     qtest_add_func("snapshot/run/options", test_options);

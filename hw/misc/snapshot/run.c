@@ -2,10 +2,13 @@
  * Device "snapshot": the life of a run.
  *
  *   NONE --NEXT, save--> WAITING --input--> GOING --end--> ENDING
- *                           ^                 |               |
- *                           |       no restore|               |restored
- *                           +---NEXT---- KEPT <               |
+ *                           ^                 |               |  ^
+ *                           |       no restore|               |  |
+ *                           +---NEXT---- KEPT <               |  |
+ *                           |             |                   |  |
+ *                           |             +--no NEXT----------|--+
  *                           +---------------------------------+
+ *                                                     restored
  *
  * While a run is WAITING the machine is held (snapshot_stay()).  The thread of
  * a vCPU that has the machine to itself waits for the host there, without the
@@ -38,6 +41,12 @@
 /* How often runs are looked at for one that does not end, milliseconds */
 #define WATCH_MIN       1
 #define WATCH_MAX       100
+
+/*
+ * How long a guest that is not restored may take to ask for its next input,
+ * milliseconds, where runs have no limit: no fuzzer looks at it meanwhile.
+ */
+#define KEPT_MAX        10000
 
 typedef enum Phase {
     PHASE_NONE,         /* the guest has not asked for an input yet */
@@ -237,15 +246,6 @@ static void saved(void *opaque, SnapshotResult res)
     wait_for_input(r);
 }
 
-static void rested(void *opaque, SnapshotResult res)
-{
-    SnapshotRuns *r = opaque;
-
-    tell_guest(r, res);
-    snapshot_stay();
-    wait_for_input(r);
-}
-
 /*
  * End
  */
@@ -280,6 +280,25 @@ static void restored(void *opaque, SnapshotResult res)
     wait_for_input(r);
 }
 
+/*
+ * Between two runs, with the machine not restored, the guest has stopped or
+ * does not ask for its next input: it goes back, and is given it there.
+ */
+static SnapshotResult give_up_kept(SnapshotRuns *r)
+{
+    SnapshotResult res = snapshot_submit(SNAPSHOT_OP_RESTORE, restored, r);
+
+    if (res == SNAPSHOT_RESULT_BUSY) {
+        return res;
+    }
+    trace_snapshot_run_give_up(r->ended);
+    r->phase = PHASE_ENDING;
+    if (res == SNAPSHOT_RESULT_NONE) {
+        restored(r, res);
+    }
+    return res;
+}
+
 static SnapshotResult end_run(SnapshotRuns *r, SnapshotEndKind kind)
 {
     SnapshotResult res = SNAPSHOT_RESULT_DONE;
@@ -311,6 +330,8 @@ static SnapshotResult end_run(SnapshotRuns *r, SnapshotEndKind kind)
     }
     r->phase = keep ? PHASE_KEPT : PHASE_ENDING;
     r->kept++;
+    r->cut = false;
+    r->began = get_clock();             /* of the time until the next input */
     if (res == SNAPSHOT_RESULT_NONE) {
         restored(r, res);
     }
@@ -335,21 +356,49 @@ static bool stopped_itself(SnapshotRuns *r, RunState state,
                 ? SNAPSHOT_END_SHUTDOWN : SNAPSHOT_END_RESET;
         /* Else it is QEMU that ends. */
         return shutdown_action == SHUTDOWN_ACTION_PAUSE;
+    case RUN_STATE_WATCHDOG:
+        r->cause = SHUTDOWN_CAUSE_GUEST_RESET;
+        *kind = SNAPSHOT_END_TIMEOUT;
+        return true;
     default:
         return false;
     }
 }
 
-/* Is it over with the present run, whatever the guest may say? */
+static void rested(void *opaque, SnapshotResult res)
+{
+    SnapshotRuns *r = opaque;
+    SnapshotEndKind kind;
+
+    tell_guest(r, res);
+    if (stopped_itself(r, runstate_get(), &kind)) {
+        r->phase = PHASE_KEPT;          /* another vCPU has done so */
+        give_up_kept(r);
+        return;
+    }
+    snapshot_stay();
+    wait_for_input(r);
+}
+
+/* How long the guest may take at present, milliseconds; 0: as it likes */
+static uint32_t time_limit(const SnapshotRuns *r)
+{
+    return r->phase == PHASE_KEPT && !r->timeout ? KEPT_MAX : r->timeout;
+}
+
+/*
+ * Is it over with the present run, whatever the guest may say?  Time goes by
+ * for one that sleeps (ACPI S3), but not while the user has stopped it.
+ */
 static bool has_ended(SnapshotRuns *r, SnapshotEndKind *kind)
 {
     bool was_halted = r->was_halted;
+    uint32_t limit = time_limit(r);
 
-    if (!runstate_is_running()) {
+    if (!runstate_is_live(runstate_get())) {
         return stopped_itself(r, runstate_get(), kind);
     }
-    if (r->cut || (r->timeout && (get_clock() - r->began) / SCALE_MS >=
-                                 r->timeout)) {
+    if (r->cut || (limit && (get_clock() - r->began) / SCALE_MS >= limit)) {
         *kind = SNAPSHOT_END_TIMEOUT;
         return true;
     }
@@ -357,6 +406,12 @@ static bool has_ended(SnapshotRuns *r, SnapshotEndKind *kind)
     r->was_halted = snapshot_halted_for_good();
     *kind = SNAPSHOT_END_HALTED;
     return r->was_halted && was_halted;
+}
+
+/* The present run, or what is between two, ends without a word of the guest. */
+static SnapshotResult end_unasked(SnapshotRuns *r, SnapshotEndKind kind)
+{
+    return r->phase == PHASE_KEPT ? give_up_kept(r) : end_run(r, kind);
 }
 
 /*
@@ -369,8 +424,9 @@ static void look(void *opaque)
     SnapshotEndKind kind;
     int64_t period = r->timeout ? r->timeout / 4 : WATCH_MAX;
 
-    if (r->phase == PHASE_GOING && has_ended(r, &kind) &&
-        end_run(r, kind) == SNAPSHOT_RESULT_BUSY) {
+    if ((r->phase == PHASE_GOING || r->phase == PHASE_KEPT) &&
+        has_ended(r, &kind) &&
+        end_unasked(r, kind) == SNAPSHOT_RESULT_BUSY) {
         period = WATCH_MIN;
     }
     timer_mod(r->watch, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
@@ -424,8 +480,11 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
     }
     if (running && r->phase == PHASE_WAITING && !qemu_in_vcpu_thread()) {
         wait_in_main_loop(r);           /* after "stop" and "cont" */
-    } else if (r->phase == PHASE_GOING && stopped_itself(r, state, &kind)) {
-        end_run(r, kind);
+    } else if ((r->phase == PHASE_GOING || r->phase == PHASE_KEPT) &&
+               stopped_itself(r, state, &kind)) {
+        end_unasked(r, kind);
+    } else if (r->phase == PHASE_WAITING && stopped_itself(r, state, &kind)) {
+        qemu_bh_schedule(r->bh);        /* it is at the saved instant */
     }
 }
 
