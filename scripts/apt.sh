@@ -109,3 +109,40 @@ fetch_deb() {
     dpkg-deb -x "$work"/*.deb "$2"
     rm -rf "$work"
 }
+
+# source_versions PACKAGE PATTERN: the versions of a source package that can be
+# had and that the regular expression PATTERN matches, the newest first.
+source_versions() {
+    apt_private apt-cache madison "$1" |
+        awk -F'|' '/Sources/ { gsub(/ /, "", $2); print $2 }' |
+        grep -E "$2" | sort -Vru
+}
+
+# fetch_source PACKAGE PATTERN TREE: download the newest version of a source
+# package that PATTERN matches and unpack it to TREE, with Debian's patches.
+# Prints the version.  A mirror may announce what it does not have yet: then the
+# one before.  Fails, after a message, if there is none.
+fetch_source() {
+    local work=$APT_DIR/source/$1 version versions
+    versions=$(source_versions "$1" "$2") || {
+        say "the apt sources of this machine offer no source of $1" >&2
+        return 1
+    }
+    for version in $versions; do
+        rm -rf "$work" "$3.new"
+        mkdir -p "$work"
+        say "fetching the source of $1 $version" >&2
+        (cd "$work" && apt_private apt-get -qq --download-only --only-source \
+            source "$1=$version") >&2 || continue
+        # apt has checked the signed checksums; dpkg-source needs no keyring
+        # again.
+        (cd "$work" && dpkg-source --no-check --no-copy --extract ./*.dsc \
+            "$3.new") >/dev/null || return 1
+        rm -rf "$3" "$work"
+        mv "$3.new" "$3"
+        echo "$version"
+        return
+    done
+    say "cannot fetch the source of $1; see the messages above" >&2
+    return 1
+}
