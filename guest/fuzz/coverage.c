@@ -162,18 +162,13 @@ void coverage_attach(SnapRuns *runs)
 
 /*
  * What the flags above make programs call besides; nothing is done with it.
+ * Comparisons of integers are in cmplog.c.
  */
 
 void __sanitizer_cov_pcs_init(const uintptr_t *start, const uintptr_t *stop)
 {
     (void)start;
     (void)stop;
-}
-
-void __sanitizer_cov_trace_switch(uint64_t value, uint64_t *cases)
-{
-    (void)value;
-    (void)cases;
 }
 
 #define IGNORE_2(name, type) \
@@ -189,14 +184,8 @@ void __sanitizer_cov_trace_switch(uint64_t value, uint64_t *cases)
         (void)a; \
     }
 
-IGNORE_2(__sanitizer_cov_trace_cmp1, uint8_t)
-IGNORE_2(__sanitizer_cov_trace_cmp2, uint16_t)
-IGNORE_2(__sanitizer_cov_trace_cmp4, uint32_t)
-IGNORE_2(__sanitizer_cov_trace_cmp8, uint64_t)
-IGNORE_2(__sanitizer_cov_trace_const_cmp1, uint8_t)
-IGNORE_2(__sanitizer_cov_trace_const_cmp2, uint16_t)
-IGNORE_2(__sanitizer_cov_trace_const_cmp4, uint32_t)
-IGNORE_2(__sanitizer_cov_trace_const_cmp8, uint64_t)
+IGNORE_2(__sanitizer_cov_trace_cmpf, float)
+IGNORE_2(__sanitizer_cov_trace_cmpd, double)
 IGNORE_1(__sanitizer_cov_trace_div4, uint32_t)
 IGNORE_1(__sanitizer_cov_trace_div8, uint64_t)
 IGNORE_1(__sanitizer_cov_trace_gep, uintptr_t)

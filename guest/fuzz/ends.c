@@ -106,6 +106,7 @@ SnapRuns *harness_open(void)
         return NULL;
     }
     coverage_attach(the_runs);
+    cmplog_attach(the_runs);
     catch_signals();
     on_exit(on_exit_call, NULL);
     return the_runs;

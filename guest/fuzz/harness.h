@@ -28,4 +28,7 @@ void harness_done(SnapRuns *runs, unsigned int status);
 void coverage_attach(SnapRuns *runs);
 void coverage_collect(void);
 
+/* Comparisons (cmplog.c): note those of @runs if the fuzzer wants them. */
+void cmplog_attach(SnapRuns *runs);
+
 #endif

@@ -20,6 +20,7 @@ INPUT_SIZE = (1 << 20) + 4
 
 OLD_MASK = 0xff000001       # of options: all but the size of the map
 OLD_OPTIONS = 0xc1000001    # enabled, map size, shared memory
+OLD_CMPLOG = 0x02000000
 OLD_ANSWER = 0x81000001
 NEW_VERSION = 0x41464c01
 NEW_OPTIONS = 3
@@ -51,28 +52,40 @@ class Segment:
 
     def read(self, size):
         """Return its first bytes."""
-        return ctypes.string_at(self.address, size)
+        return self.read_at(0, size)
+
+    def read_at(self, offset, size):
+        """Return bytes from @offset on."""
+        return ctypes.string_at(self.address + offset, size)
 
 
 class Client:
     """A fork server that is up.  Use it in a "with" statement."""
 
-    def __init__(self, command, shared_input=True, keep=()):
-        """Start @command, which keeps the descriptors @keep."""
+    def __init__(self, command, shared_input=True, keep=(), env=None,
+                 stderr=None):
+        """Start @command, which keeps the descriptors @keep, with @env in its
+        environment, too.
+        """
         self.map = Segment(MAP_SIZE)
         self.input = Segment(INPUT_SIZE)
-        env = {**os.environ, "__AFL_SHM_ID": str(self.map.id)}
+        env = {**os.environ, "__AFL_SHM_ID": str(self.map.id), **(env or {})}
         if shared_input:
             env["__AFL_SHM_FUZZ_ID"] = str(self.input.id)
         self.shared_input = shared_input
+        self.options = OLD_OPTIONS
+        if "___AFL_EINS_ZWEI_POLIZEI___" in env:
+            self.options |= OLD_CMPLOG
         self.file = os.memfd_create("input")
         control, self.control = os.pipe()
         self.status, status = os.pipe()
         self.pid = None
+        self.stderr = stderr
         os.dup2(control, CONTROL)
         os.dup2(status, STATUS)
         self.process = subprocess.Popen(command, env=env, stdin=self.file,
-                                        pass_fds=(CONTROL, STATUS, *keep))
+                                        pass_fds=(CONTROL, STATUS, *keep),
+                                        stderr=stderr)
         for fd in (control, status, CONTROL, STATUS):
             os.close(fd)
 
@@ -108,7 +121,7 @@ class Client:
             assert self.get() == NEW_VERSION
             return "new", size
         if self.shared_input:
-            assert word & OLD_MASK == OLD_OPTIONS, hex(word)
+            assert word & OLD_MASK == self.options, hex(word)
             self.put(OLD_ANSWER)
         return "old", ((word & 0xfffffe) >> 1) + 1
 

@@ -34,10 +34,18 @@ const char snapshot_afl_signature[] __attribute__((used)) =
 #define ENV_MAP         "__AFL_SHM_ID"
 #define ENV_INPUT       "__AFL_SHM_FUZZ_ID"
 
+/*
+ * With -c, afl-fuzz starts two fork servers and has one segment for comparisons
+ * in the environment of both.  They are for the one that has this, too.
+ */
+#define ENV_CMPLOG      "__AFL_CMPLOG_SHM_ID"
+#define ENV_CMPLOG_MARK "___AFL_EINS_ZWEI_POLIZEI___"
+
 /* Handshake up to version 4.1x: one word of options, and one as an answer */
 #define OLD_ENABLED     0x80000001u
 #define OLD_MAPSIZE     0x40000000u
 #define OLD_SHMEM       0x01000000u
+#define OLD_CMPLOG      0x02000000u     /* as 4.00 has it, or later */
 #define OLD_MAP_MAX     (8 * MiB)
 #define OLD_MAP(size)   (((size) - 1) << 1)
 
@@ -164,6 +172,7 @@ static bool greet_old(SnapshotAfl *a, uint32_t map_size)
     uint32_t options = OLD_ENABLED | OLD_MAPSIZE | OLD_MAP(map_size);
     uint32_t answer;
 
+    options |= a->parent.shared->cmplog_layout ? OLD_CMPLOG : 0;
     if (!a->has_input) {
         return put_word(options);
     }
@@ -346,6 +355,40 @@ bool snapshot_afl_attach_map(SnapshotShared *shared, uint32_t map_size,
     return true;
 }
 
+/*
+ * Comparisons: which version of AFL++ has made the segment is to be seen from
+ * its size only.
+ */
+static bool attach_cmplog(SnapshotShared *shared, Error **errp)
+{
+    static const uint32_t sizes[] = {
+        [SNAPSHOT_CMPLOG_8_32] = SNAPSHOT_CMPLOG_BYTES(8, 32),
+        [SNAPSHOT_CMPLOG_2_42] = SNAPSHOT_CMPLOG_BYTES(2, 42),
+        [SNAPSHOT_CMPLOG_2_72] = SNAPSHOT_CMPLOG_BYTES(2, 72),
+    };
+
+    if (!getenv(ENV_CMPLOG_MARK)) {
+        return true;
+    }
+    if (!attach(&shared->cmplog, ENV_CMPLOG, SIZE_MAX, errp)) {
+        return false;
+    }
+    for (size_t i = 1; shared->cmplog.host && i < ARRAY_SIZE(sizes); i++) {
+        if (shared->cmplog.size == sizes[i]) {
+            shared->cmplog_layout = i;
+        }
+    }
+    if (shared->cmplog.host && !shared->cmplog_layout) {
+        error_setg(errp, "the fuzzer has a CmpLog map of %zu bytes, and known "
+                   "are those of AFL++ 4.00 to 4.10 (%u) and since 4.20 (%u, "
+                   "%u): use one of these, or no -c", shared->cmplog.size,
+                   sizes[1], sizes[2], sizes[3]);
+        return false;
+    }
+    trace_snapshot_afl_cmplog(shared->cmplog.size, shared->cmplog_layout);
+    return true;
+}
+
 SnapshotHost *snapshot_host_afl(SnapshotShared *shared,
                                 const SnapshotRunsConfig *config,
                                 Error **errp)
@@ -362,7 +405,8 @@ SnapshotHost *snapshot_host_afl(SnapshotShared *shared,
     a->parent.fd = SNAPSHOT_AFL_CONTROL;
     if (!snapshot_afl_attach_map(shared, config->map_size, errp) ||
         !attach(&shared->input, ENV_INPUT,
-                config->input_max + sizeof(uint32_t), errp)) {
+                config->input_max + sizeof(uint32_t), errp) ||
+        !attach_cmplog(shared, errp)) {
         afl_free(&a->parent);
         return NULL;
     }

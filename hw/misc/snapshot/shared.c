@@ -47,7 +47,8 @@ static bool area_init(SnapshotArea *a, Object *owner, const char *name,
     return true;
 }
 
-static void put_header(SnapshotShared *s, uint32_t map, uint32_t input)
+static void put_header(SnapshotShared *s, uint32_t map, uint32_t input,
+                       uint32_t cmplog)
 {
     const struct { uint32_t at, value; } header[] = {
         { SNAPSHOT_SHARED_MAGIC, SNAPSHOT_SHARED_MAGIC_IS },
@@ -60,6 +61,9 @@ static void put_header(SnapshotShared *s, uint32_t map, uint32_t input)
         { SNAPSHOT_SHARED_TEXT_SIZE, TEXT_SIZE },
         { SNAPSHOT_SHARED_LOG, LOG_OFFSET },
         { SNAPSHOT_SHARED_LOG_SIZE, LOG_SIZE },
+        { SNAPSHOT_SHARED_CMPLOG, s->cmplog.host ? cmplog : 0 },
+        { SNAPSHOT_SHARED_CMPLOG_SIZE, s->cmplog.size },
+        { SNAPSHOT_SHARED_CMPLOG_LAYOUT, s->cmplog_layout },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(header); i++) {
@@ -70,25 +74,31 @@ static void put_header(SnapshotShared *s, uint32_t map, uint32_t input)
 bool snapshot_shared_init(SnapshotShared *s, Object *owner, uint32_t map_size,
                           uint32_t input_max, Error **errp)
 {
-    size_t map = CONTROL_SIZE, input;
+    size_t map = CONTROL_SIZE, input, cmplog;
 
     if (!area_init(&s->control, owner, "snapshot-control", CONTROL_SIZE,
                    errp) ||
         !area_init(&s->map, owner, "snapshot-map", map_size, errp) ||
         !area_init(&s->input, owner, "snapshot-input",
-                   input_max + INPUT_LENGTH, errp)) {
+                   input_max + INPUT_LENGTH, errp) ||
+        (s->cmplog.host && !area_init(&s->cmplog, owner, "snapshot-cmplog",
+                                      s->cmplog.size, errp))) {
         return false;
     }
     s->map_size = map_size;
     s->input_max = MIN(input_max, s->input.size - INPUT_LENGTH);
     input = map + s->map.size;
-    put_header(s, map, input);
+    cmplog = input + s->input.size;
+    put_header(s, map, input, cmplog);
 
     memory_region_init(&s->bar, owner, "snapshot-shared",
-                       pow2ceil(input + s->input.size));
+                       pow2ceil(cmplog + s->cmplog.size));
     memory_region_add_subregion(&s->bar, 0, &s->control.mr);
     memory_region_add_subregion(&s->bar, map, &s->map.mr);
     memory_region_add_subregion(&s->bar, input, &s->input.mr);
+    if (s->cmplog.host) {
+        memory_region_add_subregion(&s->bar, cmplog, &s->cmplog.mr);
+    }
     return true;
 }
 
@@ -101,6 +111,9 @@ void snapshot_shared_take_apart(SnapshotShared *s)
     memory_region_del_subregion(&s->bar, &s->control.mr);
     memory_region_del_subregion(&s->bar, &s->map.mr);
     memory_region_del_subregion(&s->bar, &s->input.mr);
+    if (s->cmplog.host) {
+        memory_region_del_subregion(&s->bar, &s->cmplog.mr);
+    }
 }
 
 static void area_free(SnapshotArea *a)
@@ -119,6 +132,7 @@ void snapshot_shared_free(SnapshotShared *s)
     area_free(&s->control);
     area_free(&s->map);
     area_free(&s->input);
+    area_free(&s->cmplog);
 }
 
 void snapshot_shared_begin_run(SnapshotShared *s)

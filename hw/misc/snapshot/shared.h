@@ -35,8 +35,10 @@ typedef struct SnapshotShared {
     SnapshotArea control;       /* header, text, log ring */
     SnapshotArea map;           /* coverage */
     SnapshotArea input;         /* length, 32 bits, and the bytes */
+    SnapshotArea cmplog;        /* comparisons; ->host NULL: not wanted */
     uint32_t map_size;          /* bytes */
     uint32_t input_max;         /* bytes of the longest input */
+    uint32_t cmplog_layout;     /* SNAPSHOT_CMPLOG_... */
 } SnapshotShared;
 
 /*

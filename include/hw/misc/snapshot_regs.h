@@ -117,8 +117,26 @@
 #define SNAPSHOT_SHARED_LOG         0x20    /* 32, offset of the log ring */
 #define SNAPSHOT_SHARED_LOG_SIZE    0x24    /* 32, a power of two */
 #define SNAPSHOT_SHARED_LOG_HEAD    0x28    /* 32, bytes logged by this run */
+#define SNAPSHOT_SHARED_CMPLOG      0x2c    /* 32, offset of comparisons; 0: */
+                                            /* nobody wants them */
+#define SNAPSHOT_SHARED_CMPLOG_SIZE 0x30    /* 32 */
+#define SNAPSHOT_SHARED_CMPLOG_LAYOUT 0x34  /* 32, SNAPSHOT_CMPLOG_... */
 
 #define SNAPSHOT_SHARED_MAGIC_IS    0x504e5353      /* "SSNP" */
 #define SNAPSHOT_SHARED_VERSION_IS  1
+
+/*
+ * Comparisons, as afl-fuzz wants them (struct cmp_map in its cmplog.h): headers
+ * of PLACES places in a program, then SLOTS comparisons for each.  Layouts
+ * differ in how long these two are, and by that in the size of all.
+ */
+#define SNAPSHOT_CMPLOG_NONE        0
+#define SNAPSHOT_CMPLOG_8_32        1   /* AFL++ 4.00 to 4.10 */
+#define SNAPSHOT_CMPLOG_2_42        2   /* since 4.20 */
+#define SNAPSHOT_CMPLOG_2_72        3   /* with operands of 256 bits */
+#define SNAPSHOT_CMPLOG_PLACES      65536
+#define SNAPSHOT_CMPLOG_SLOTS       32
+#define SNAPSHOT_CMPLOG_BYTES(header, operands) \
+    (SNAPSHOT_CMPLOG_PLACES * ((header) + SNAPSHOT_CMPLOG_SLOTS * (operands)))
 
 #endif
