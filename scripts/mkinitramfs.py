@@ -69,6 +69,18 @@ def locate(text, places):
     return str(places[word]) + rest
 
 
+def add_tree(archive, top):
+    """Put all that is below the directory @top in, where it is below it."""
+    for path in sorted(top.rglob('*')):
+        name = '/' + str(path.relative_to(top))
+        if path.is_symlink():
+            archive.add_symlink(name, str(path.readlink()))
+        elif path.is_dir():
+            archive.add_dir(name)
+        else:
+            archive.add_file(name, path, path.stat().st_mode & 0o777)
+
+
 # --- Kernel modules --------------------------------------------------------
 
 def base_name(path):
@@ -137,6 +149,8 @@ def main(argv=None):
                         help='what @programs@ in the list stands for')
     parser.add_argument('--add', action='append', default=[], metavar='FILE',
                         help='a program that goes to /bin in addition')
+    parser.add_argument('--root', type=Path, metavar='DIR',
+                        help='whose files go to the same places in the guest')
     parser.add_argument('--output', type=Path, required=True, metavar='FILE')
     parser.add_argument('--stamp', type=Path, metavar='FILE',
                         help='make this file as well')
@@ -152,6 +166,8 @@ def main(argv=None):
         for program in args.add:
             archive.add_file('/bin/' + Path(program).name, program)
         used += args.add
+        if args.root:
+            add_tree(archive, args.root)
         trees = sorted((args.guest / 'modules').iterdir())
         names = [words[0] for _, words in list_lines(lists[1])]
         add_modules(archive, trees[0], names)

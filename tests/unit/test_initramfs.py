@@ -88,6 +88,22 @@ class Lists(unittest.TestCase):
                                             'initramfs.list:2:.*' + word):
                     self.add('# first\n' + text)
 
+    def test_tree(self):
+        (self.work / 'etc/deep').mkdir(parents=True)
+        (self.work / 'etc/run').write_text('#!/bin/sh\n')
+        (self.work / 'etc/run').chmod(0o755)
+        (self.work / 'etc/deep/data').write_bytes(b'\0')
+        (self.work / 'etc/deep/data').chmod(0o640)
+        (self.work / 'etc/link').symlink_to('run')
+        archive = cpio.Archive()
+        mkinitramfs.add_tree(archive, self.work)
+        self.assertEqual(entries(archive.to_bytes()), {
+            'etc': (0o40755, (0, 0), b''),
+            'etc/deep': (0o40755, (0, 0), b''),
+            'etc/deep/data': (0o100640, (0, 0), b'\0'),
+            'etc/link': (0o120777, (0, 0), b'run'),
+            'etc/run': (0o100755, (0, 0), b'#!/bin/sh\n')})
+
     def test_modules_with_what_they_need(self):
         (self.work / 'modules.dep').write_text(
             'kernel/a/virtio-rng.ko.xz: kernel/b/virtio.ko.xz kernel/b/ring.ko\n'

@@ -19,11 +19,13 @@ typedef struct SnapshotFiles {
     guint at;                   /* of the present one */
     bool is_stdin;
     guint failed;               /* runs that did not just end */
+    uint32_t map_used;          /* bytes, as the guest says; 0: it does not */
     int status;                 /* as of wait(), of the last run */
 } SnapshotFiles;
 
 static bool files_start(SnapshotHost *h, uint32_t map_used, Error **errp)
 {
+    container_of(h, SnapshotFiles, parent)->map_used = map_used;
     return true;
 }
 
@@ -75,6 +77,9 @@ static int files_over(SnapshotHost *h, const Error *err)
     if (!f->is_stdin) {
         printf("%u runs, %u of them not just done\n", f->names->len,
                f->failed);
+        if (f->map_used) {
+            printf("the target has %u bytes of the map\n", f->map_used);
+        }
         fflush(stdout);
         return f->failed ? EXIT_FAILURE : EXIT_SUCCESS;
     }

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a campaign has reached, and how that is told."""
+
+import re
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+
+# Seconds between two lines where there is no terminal
+LINE_SECONDS = 10
+
+
+@dataclass
+class Figures:
+    """Of one worker, or of all.  None: not known yet."""
+    execs: int = 0
+    restores: int = 0
+    pages: int = 0              # put back by these restores
+    inputs: int = 0             # that are kept, seeds included
+    crashes: int = 0
+    hangs: int = 0
+    edges: int = None
+    stability: float = None     # percent
+    boot: float = None          # seconds until the guest had its first input
+
+
+def total(figures):
+    """The figures of all workers, from those of each."""
+    def known(name):
+        return [value for value in (getattr(each, name) for each in figures)
+                if value is not None]
+
+    return Figures(
+        **{name: sum(getattr(each, name) for each in figures)
+           for name in ("execs", "restores", "pages", "crashes", "hangs")},
+        # Workers tell each other what they find.
+        inputs=max((each.inputs for each in figures), default=0),
+        edges=max(known("edges"), default=None),
+        stability=min(known("stability"), default=None),
+        boot=max(known("boot"), default=None))
+
+
+def parse_stats(text):
+    """The entries of afl-fuzz's fuzzer_stats, by name, as text."""
+    return dict(re.findall(r"^(\w+)\s*: (.*?)\s*$", text, re.MULTILINE))
+
+
+class Counter:
+    """Adds up a number that begins at 0 again when a machine is a new one."""
+
+    def __init__(self):
+        self._before = 0
+        self._last = 0
+
+    def update(self, value):
+        """Take a new value; returns the sum."""
+        if value < self._last:
+            self._before += self._last
+        self._last = value
+        return self.sum
+
+    @property
+    def sum(self):
+        """All so far."""
+        return self._before + self._last
+
+
+class Watch:
+    """Asks the QEMU of a worker for its figures."""
+
+    def __init__(self, monitor, persistent):
+        """@persistent is how many runs there are for a restore."""
+        self.monitor = monitor
+        self._persistent = persistent
+        self._restores = Counter()
+        self._pages = Counter()
+        self._start = time.monotonic()
+        self._boot = None
+
+    def add_to(self, figures):
+        """Set what QEMU knows in the Figures of a worker."""
+        info = self.monitor.query("x-snapshot-device-query")
+        if info and info["armed"]:
+            self._restores.update(info["restores"])
+            self._pages.update(info["pages-total"])
+            if self._boot is None:
+                self._boot = time.monotonic() - self._start
+        figures.restores = self._restores.sum
+        figures.pages = self._pages.sum
+        figures.boot = self._boot
+        # What the fuzzer says comes rarely, and counts too.
+        figures.execs = max(figures.execs,
+                            figures.restores * self._persistent)
+
+
+def clock(seconds):
+    """A time as hours, minutes and seconds."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def describe(figures, rates, seconds):
+    """A line with all figures; @rates are execs/s and restores/s, @seconds is
+    the time since the start.
+    """
+    if figures.boot is None:
+        return f"{clock(seconds)}  the guests boot"
+    pages = figures.pages / figures.restores if figures.restores else 0
+    words = [clock(seconds),
+             f"{figures.execs:,} execs ({rates[0]:,.0f}/s)",
+             f"{rates[1]:,.0f} restores/s", f"{pages:.1f} pages/run",
+             f"inputs {figures.inputs}"]
+    if figures.edges is not None:
+        words.append(f"edges {figures.edges}")
+    words += [f"crashes {figures.crashes}", f"hangs {figures.hangs}"]
+    if figures.stability is not None:
+        words.append(f"stability {figures.stability:g} %")
+    return "  ".join(words)
+
+
+class Progress:
+    """Shows how a campaign is getting on: one line that changes on a terminal,
+    else a line now and then.
+    """
+
+    def __init__(self, stream=sys.stdout, period=LINE_SECONDS):
+        self._stream = stream
+        self._period = period
+        self._in_place = stream.isatty()
+        self._start = self._shown_at = time.monotonic()
+        self._last = None           # (time, execs, restores)
+        self._is_shown = False
+
+    def _rates(self, now, figures):
+        """Executions and restores a second since the last time."""
+        here = (now, figures.execs, figures.restores)
+        last, self._last = self._last or here, here
+        span = here[0] - last[0]
+        if span <= 0:
+            return 0.0, 0.0
+        return tuple((here[i] - last[i]) / span for i in (1, 2))
+
+    def show(self, figures):
+        """Show the figures, if it is time to."""
+        now = time.monotonic()
+        if not self._in_place and now < self._shown_at + self._period:
+            return
+        self._shown_at = now
+        line = describe(figures, self._rates(now, figures), now - self._start)
+        if self._in_place:
+            width = shutil.get_terminal_size().columns - 1
+            self._stream.write("\r\033[K" + line[:width])
+            self._is_shown = True
+        else:
+            self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def say(self, text):
+        """Print something that stays."""
+        if self._is_shown:
+            self._stream.write("\r\033[K")
+            self._is_shown = False
+        self._stream.write(text + "\n")
+        self._stream.flush()
