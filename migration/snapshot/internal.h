@@ -63,6 +63,7 @@ void snapshot_let_go(void);
 typedef struct SnapshotRest {
     RunState state;
     bool paused;        /* vCPUs were paused and must be resumed */
+    bool hushed;        /* snapshot_hush_begin() was called */
 } SnapshotRest;
 
 /* Stop a machine that runs; fills in @rest, which is zero before. */
@@ -77,6 +78,20 @@ void snapshot_start_clocks(const SnapshotRest *rest);
  */
 void snapshot_start_machine(const SnapshotRest *rest,
                             const RunState *restored);
+
+/*
+ * The main loop sleeps on (hush.c).  A vCPU calls these, with the BQL, which it
+ * holds all the time between the two.
+ */
+
+/* From now on bottom halves and timers do not wake the main loop. */
+void snapshot_hush_begin(void);
+
+/*
+ * Run the bottom halves that are due; wake the main loop if one is left, or if
+ * a timer is due before the main loop would wake up by itself.
+ */
+void snapshot_hush_end(void);
 
 /*
  * Held between a command and snapshot_go_on() (park.c)

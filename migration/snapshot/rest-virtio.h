@@ -19,14 +19,18 @@ void snapshot_virtio_rest_begin(void);
 /* Does another thread handle queues of this device? */
 bool snapshot_virtio_has_thread(VirtIODevice *vdev);
 
-/* Devices do again what they always do. */
+/*
+ * Devices do again what they always do; those that keep their ioeventfds handle
+ * what has been signalled.
+ */
 void snapshot_virtio_rest_end(void);
 
 /*
  * The interrupts for what the devices have finished are raised, as closing
- * their ioeventfds would.  To be called once no request is under way.
+ * their ioeventfds would.  To be called once no request is under way; @finished
+ * tells if something ran since snapshot_virtio_rest_end().
  */
-void snapshot_virtio_rest_call(void);
+void snapshot_virtio_rest_call(bool finished);
 
 /*
  * Devices are about to be reset.  That drains the block layer, which handles

@@ -53,15 +53,18 @@ bool snapshot_virtio_has_thread(VirtIODevice *vdev)
 /*
  * Run the bottom halves that are due.  Some devices (virtio-gpu) have theirs
  * in the context of the I/O handlers, whose file descriptors are left alone.
+ * Returns whether there were any.
  */
-static void poll_bottom_halves(void)
+static bool poll_bottom_halves(void)
 {
-    bool more = true;
+    bool more = true, any = false;
 
     for (int i = 0; more && i < MAX_BOTTOM_HALVES; i++) {
         more = aio_bh_poll(iohandler_get_aio_context());
         more |= aio_poll(qemu_get_aio_context(), false);
+        any |= more;
     }
+    return any;
 }
 
 /*
@@ -99,17 +102,21 @@ static bool is_throttled(void)
  * And to drain once is not enough.  A device may follow up a request with the
  * next (IDE does a long transfer in parts), which waits while the block layer
  * drains and goes on right after.  No vCPU asks for more, so this ends.
+ *
+ * Returns whether something may have been finished.
  */
-static void finish_requests(void)
+static bool finish_requests(void)
 {
     bool drain = snapshot_config()->reference || is_throttled();
+    bool any = poll_bottom_halves();
 
-    poll_bottom_halves();
     for (int i = 0; i < MAX_DRAINS && (drain || is_in_flight()); i++) {
         bdrv_drain_all();
         poll_bottom_halves();
         drain = false;
+        any = true;
     }
+    return any;
 }
 
 /*
@@ -119,8 +126,10 @@ static void finish_requests(void)
  */
 void snapshot_stop_machine(SnapshotRest *rest)
 {
-    if (runstate_check(RUN_STATE_RUNNING) &&
-        !(qemu_in_vcpu_thread() && snapshot_owns_vcpus())) {
+    if (qemu_in_vcpu_thread() && snapshot_owns_vcpus()) {
+        snapshot_hush_begin();
+        rest->hushed = true;
+    } else if (runstate_check(RUN_STATE_RUNNING)) {
         pause_all_vcpus();
         rest->paused = true;
     }
@@ -137,8 +146,7 @@ void snapshot_stop_machine(SnapshotRest *rest)
         snapshot_virtio_rest_end();
         snapshot_pit_hold();
     }
-    finish_requests();
-    snapshot_virtio_rest_call();
+    snapshot_virtio_rest_call(finish_requests());
 }
 
 void snapshot_start_clocks(const SnapshotRest *rest)
@@ -167,6 +175,9 @@ void snapshot_start_machine(const SnapshotRest *rest,
     if (!snapshot_staying() &&
         (rest->paused || rest->state == RUN_STATE_SUSPENDED)) {
         resume_all_vcpus();
+    }
+    if (rest->hushed) {
+        snapshot_hush_end();
     }
 }
 
