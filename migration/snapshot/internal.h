@@ -79,6 +79,9 @@ void snapshot_start_clocks(const SnapshotRest *rest);
 void snapshot_start_machine(const SnapshotRest *rest,
                             const RunState *restored);
 
+/* Have all vCPUs but @self nothing to do? */
+bool snapshot_others_sleep(const CPUState *self);
+
 /*
  * The main loop sleeps on (hush.c).  A vCPU calls these, with the BQL, which it
  * holds all the time between the two.

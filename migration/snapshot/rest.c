@@ -33,6 +33,41 @@ bool snapshot_owns_vcpus(void)
            (tcg_enabled() && !qemu_tcg_mttcg_enabled());
 }
 
+/*
+ * A vCPU that is halted and has nothing to do is about to wait, or waits, for
+ * the BQL or for somebody who has it.
+ */
+bool snapshot_others_sleep(const CPUState *self)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        if (cpu != self && !cpu_thread_is_idle(cpu)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Can no vCPU run while this thread, with the BQL, does not let it? */
+static bool is_alone(void)
+{
+    return qemu_in_vcpu_thread() &&
+           (snapshot_owns_vcpus() || cpu_in_exclusive_context(current_cpu));
+}
+
+/* Those that slept may have something to do now. */
+static void wake_others(void)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        if (cpu != current_cpu && !cpu_thread_is_idle(cpu)) {
+            qemu_cpu_kick(cpu);
+        }
+    }
+}
+
 bool snapshot_virtio_has_thread(VirtIODevice *vdev)
 {
     Object *obj = OBJECT(vdev);
@@ -126,7 +161,7 @@ static bool finish_requests(void)
  */
 void snapshot_stop_machine(SnapshotRest *rest)
 {
-    if (qemu_in_vcpu_thread() && snapshot_owns_vcpus()) {
+    if (is_alone()) {
         snapshot_hush_begin();
         rest->hushed = true;
     } else if (runstate_check(RUN_STATE_RUNNING)) {
@@ -177,6 +212,9 @@ void snapshot_start_machine(const SnapshotRest *rest,
         resume_all_vcpus();
     }
     if (rest->hushed) {
+        if (!snapshot_owns_vcpus()) {
+            wake_others();
+        }
         snapshot_hush_end();
     }
 }

@@ -6,6 +6,7 @@
  * snapshot_carry_out():
  *
  *   vCPU that has the machine to itself   work item on that vCPU
+ *   vCPU whose others sleep (TCG)         the same, and they are kept asleep
  *   vCPU among others                     it parks; bottom half in main loop
  *   main loop, inside a device            bottom half in main loop
  *   monitor                               called directly
@@ -18,6 +19,7 @@
 #include "qapi/error.h"
 #include "qemu/main-loop.h"
 #include "system/runstate.h"
+#include "system/tcg.h"
 #include "internal.h"
 #include "trace.h"
 
@@ -60,21 +62,49 @@ static void request_bh(void *opaque)
     }
 }
 
+/* The vCPU parks, and the main loop carries on from here. */
+static void leave_to_main_loop(CPUState *cpu)
+{
+    cpu_pause(cpu);
+    qemu_bh_schedule(trigger.bh);
+}
+
 /*
- * First thing on the vCPU after the instruction that triggered.  With other
- * vCPU threads around, or while somebody is stopping the machine, this one
- * parks and the main loop carries on from here.
+ * No other vCPU executes code, nor can it begin to, as this is a work item that
+ * excludes that.  It is called without the BQL.  Those that slept sleep on, as
+ * waking up takes the BQL.
+ */
+static void request_alone(CPUState *cpu, run_on_cpu_data unused)
+{
+    BQL_LOCK_GUARD();
+    if (!trigger.request.pending || trigger.request.cpu != cpu) {
+        return;
+    }
+    if (snapshot_others_sleep(cpu) && runstate_is_running()) {
+        carry_out_request();
+    } else {
+        leave_to_main_loop(cpu);
+    }
+}
+
+/*
+ * First thing on the vCPU after the instruction that triggered.  Where other
+ * vCPUs run, or while somebody is stopping the machine, the main loop has to
+ * stop them.
  */
 static void request_on_vcpu(CPUState *cpu, run_on_cpu_data unused)
 {
     if (!trigger.request.pending || trigger.request.cpu != cpu) {
         return;
     }
-    if (snapshot_owns_vcpus() && runstate_is_running()) {
+    if (!runstate_is_running()) {
+        leave_to_main_loop(cpu);
+    } else if (snapshot_owns_vcpus()) {
         carry_out_request();
+    } else if (tcg_enabled() && snapshot_others_sleep(cpu)) {
+        async_safe_run_on_cpu(cpu, request_alone, RUN_ON_CPU_NULL);
     } else {
-        cpu_pause(cpu);
-        qemu_bh_schedule(trigger.bh);
+        leave_to_main_loop(cpu);
     }
 }
 
