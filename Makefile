@@ -51,6 +51,12 @@ check-sanitize: setup
 	@$(TEST) --setup sanitize || true
 	@$(SUMMARY)-sanitize.json
 
+# Fetches and builds a kernel the first time, which takes some minutes.
+check-kcov: all
+	@scripts/packages kcov
+	@scripts/build-kcov
+	@SNAPSHOT_BUILD=$(CURDIR)/build tests/kcov/test_kcov.py
+
 soak: all
 	@SNAPSHOT_BUILD=$(CURDIR)/build tests/soak/soak.py \
 		--restores $(or $(SOAK_RESTORES),1000000)
@@ -103,6 +109,7 @@ help:
 	@echo 'make bench-docs     and put the results of that in docs/'
 	@echo 'make check-upstream run QEMU'"'"'s own qtests, with and without us'
 	@echo 'make check-sanitize run the tests on a build with ASan and UBSan'
+	@echo 'make check-kcov     run the tests that need a kernel with KCOV'
 	@echo 'make matrix         restore every machine with every device, verified'
 	@echo 'make soak           restore two machines a million times'
 	@echo 'make faults         disturb a machine that restores itself'
@@ -117,5 +124,5 @@ help:
 	@echo 'JOBS=N              how many compilers at once'
 
 .PHONY: all qemu guest demo bench bench-fuzz bench-docs check check-sanitize \
-	check-upstream matrix soak faults graft ungraft packages source setup \
+	check-kcov check-upstream matrix soak faults graft ungraft packages source setup \
 	clean distclean help

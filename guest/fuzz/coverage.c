@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../lib/edges.h"
 #include "harness.h"
 #include "sancov.h"
 
@@ -45,7 +46,7 @@ static uint8_t *map = first_counter;
 static uint32_t map_size = sizeof(first_counter);
 static uint32_t used = 1;           /* counters given out; 0 is for nobody */
 static uint32_t collect_at;         /* those in the program begin here */
-static uintptr_t previous;          /* trace-pc: the block before */
+static uint64_t previous;           /* trace-pc: the block before */
 
 /* afl-clang-fast's code counts by this pointer. */
 uint8_t *__afl_area_ptr = first_counter;
@@ -93,28 +94,15 @@ void __sanitizer_cov_trace_pc_guard_init(uint32_t *start, uint32_t *stop)
     number_guards(&guards[n_guards++]);
 }
 
-/* Count, and skip zero when it wraps. */
-static inline void count(uint32_t at)
-{
-    uint8_t n = map[at] + 1;
-
-    map[at] = n + !n;
-}
-
 void __sanitizer_cov_trace_pc_guard(uint32_t *guard)
 {
-    count(*guard);
+    edge_count(map, *guard);
 }
 
 void __sanitizer_cov_trace_pc(void)
 {
-    uintptr_t block = (uintptr_t)__builtin_return_address(0);
-
-    /* Fibonacci hashing: the upper bits depend on all of the address. */
-    block *= UINT64_C(0x9e3779b97f4a7c15);
-    block >>= 32;
-    count((block ^ previous) % map_size);
-    previous = block >> 1;
+    edge_count_hashed(map, map_size, &previous,
+                      (uintptr_t)__builtin_return_address(0));
 }
 
 void __sanitizer_cov_8bit_counters_init(uint8_t *start, uint8_t *stop)

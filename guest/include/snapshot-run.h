@@ -39,6 +39,12 @@ typedef struct SnapRuns SnapRuns;
 /*
  * Open the device for runs; @address as for snapshot_open().  Returns NULL and
  * errno as that does, and ENODATA if the device has no memory to share.
+ *
+ * If SNAPSHOT_KCOV is in the environment, the kernel (with CONFIG_KCOV) traces
+ * the calling thread, which is to be the one that has the runs: edges of its
+ * code go into the coverage map when a run ends, and what it has compared to a
+ * fuzzer that wants to know (afl-fuzz -c).  Needs root.  A kernel without:
+ * ENOTSUP.
  */
 SnapRuns *snap_open(const char *address);
 

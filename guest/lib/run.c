@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "device.h"
+#include "kcov.h"
 #include "snapshot-run.h"
 
 /* Larger mappings are somebody's reserve (a sanitizer's), not in use. */
@@ -34,6 +35,8 @@ struct SnapRuns {
     uint32_t input_max, map_size, text_size, log_size;
     uint32_t result;
     bool begun;
+    SnapKcov kcov;              /* ->buffer NULL: not in use */
+    SnapCmplog cmplog;          /* for that */
 };
 
 static uint32_t field(const SnapshotDevice *dev, unsigned int at)
@@ -54,11 +57,29 @@ static bool is_shared(const SnapshotDevice *dev)
            field(dev, SNAPSHOT_SHARED_VERSION) == SNAPSHOT_SHARED_VERSION_IS;
 }
 
+/* Have the kernel trace us, if that is wanted.  Returns 0, or -1 and errno. */
+static int open_kcov(SnapRuns *runs)
+{
+    if (!getenv("SNAPSHOT_KCOV")) {
+        return 0;
+    }
+    return kcov_open(&runs->kcov, snap_cmplog_open(&runs->cmplog, runs));
+}
+
+/* The run ends: what the kernel has traced goes into the map. */
+static void collect(SnapRuns *runs)
+{
+    if (runs->kcov.buffer) {
+        kcov_collect(&runs->kcov, runs->map, runs->map_size, &runs->cmplog);
+    }
+}
+
 SnapRuns *snap_open(const char *address)
 {
     SnapshotDevice *dev = snapshot_open(address);
     uint8_t *shared;
     SnapRuns *runs;
+    int error;
 
     if (!dev) {
         return NULL;
@@ -80,6 +101,13 @@ SnapRuns *snap_open(const char *address)
     runs->text_size = field(dev, SNAPSHOT_SHARED_TEXT_SIZE);
     runs->log = shared + field(dev, SNAPSHOT_SHARED_LOG);
     runs->log_size = field(dev, SNAPSHOT_SHARED_LOG_SIZE);
+    if (open_kcov(runs) < 0) {
+        error = errno;
+        free(runs);
+        snapshot_close(dev);
+        errno = error;
+        return NULL;
+    }
     return runs;
 }
 
@@ -134,10 +162,15 @@ uint8_t *snap_next_input(SnapRuns *runs, size_t *size)
     if (!runs->begun) {
         runs->begun = true;
         populate();
+    } else {
+        collect(runs);
     }
     if (command(runs, SNAPSHOT_CMD_NEXT) != SNAPSHOT_RES_DONE &&
         runs->result != SNAPSHOT_RES_VERIFY) {
         return NULL;
+    }
+    if (runs->kcov.buffer) {
+        kcov_begin(&runs->kcov);
     }
     memcpy(&length, runs->input, sizeof(length));
     length = snapshot_mmio_le32(length);
@@ -155,11 +188,13 @@ void snap_done(SnapRuns *runs, unsigned int status)
     if (status) {
         set_register(runs, SNAPSHOT_REG_RUN_STATUS, status);
     }
+    collect(runs);
     command(runs, SNAPSHOT_CMD_DONE);
 }
 
 void snap_exit(SnapRuns *runs, unsigned int status)
 {
+    collect(runs);
     set_register(runs, SNAPSHOT_REG_RUN_STATUS, status | SNAPSHOT_RUN_LAST);
     command(runs, SNAPSHOT_CMD_DONE);
 }
@@ -174,6 +209,7 @@ void snap_crash(SnapRuns *runs, int signal, const char *text)
     if (size) {
         memcpy(runs->text, text, size);
     }
+    collect(runs);
     set_register(runs, SNAPSHOT_REG_TEXT_SIZE, size);
     set_register(runs, SNAPSHOT_REG_RUN_STATUS, signal);
     command(runs, SNAPSHOT_CMD_CRASH);
@@ -208,7 +244,8 @@ uint8_t *snap_coverage(SnapRuns *runs, size_t *size)
 
 void snap_coverage_used(SnapRuns *runs, size_t used)
 {
-    set_register(runs, SNAPSHOT_REG_MAP_USED, used);
+    /* Edges of the kernel may be anywhere in it. */
+    set_register(runs, SNAPSHOT_REG_MAP_USED, runs->kcov.buffer ? 0 : used);
 }
 
 uint32_t snap_result(const SnapRuns *runs)

@@ -157,6 +157,10 @@ const char *snapshot_open_strerror(int error)
     case EPROTO:
         return "the device has another version of the interface: use the "
                "library that belongs to this QEMU";
+    case ENOTSUP:
+        return "SNAPSHOT_KCOV is set, and this kernel has no KCOV "
+               "(CONFIG_KCOV): -device snapshot,coverage=tcg counts edges of "
+               "any kernel";
     default:
         return strerror(error);
     }

@@ -62,7 +62,7 @@ def make_initrd(path, more=None):
     archive = Archive()
     for name, program in (more or {}).items():
         archive.add_file(name, program)
-    for name in ("compare", "cover", "dirty", "ends", "loop"):
+    for name in ("compare", "cover", "dirty", "ends", "loop", "magic-call"):
         archive.add_file("/bin/" + name, os.path.join(test_programs(), name))
     archive.add_file("/etc/udev/70-snapshot-device.rules", os.path.join(
         ROOT, "guest", "udev", "70-snapshot-device.rules"), 0o644)

@@ -92,6 +92,18 @@ def check_ranges(bench):
     equal("results", results_of, ["A 1", "B 0", "C 1", "D 0", "E 0", "F 1"])
 
 
+def check_no_kcov(bench):
+    """A kernel without KCOV is told as such, with what to use instead."""
+    end = bench.run(bench.command("SNAPSHOT_KCOV=1 fuzz-filesystem vfat",
+                                  "coverage=tcg"))
+    equal("exit code", end.returncode, 0)
+    with open(bench.path("console"), encoding="ascii") as file:
+        console = file.read()
+    for text in ("no KCOV (CONFIG_KCOV)", "coverage=tcg", "exit 1"):
+        if text not in console:
+            raise AssertionError(console)
+
+
 def check_process(bench):
     """Edges of one process, or of all that run the same program."""
     found = {}
@@ -183,6 +195,7 @@ def main():
             return tap.bail_out(f"{error.filename} is missing: run 'make'")
         tap.check("refused without TCG", check_refused, bench)
         tap.check("ranges", check_ranges, bench)
+        tap.check("no KCOV", check_no_kcov, bench)
         tap.check("one process, two vCPUs", check_process, two)
         tap.check("interrupts", check_interrupts, bench)
         tap.check("the same map each time", check_exact, bench)
