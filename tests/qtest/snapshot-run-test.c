@@ -122,6 +122,11 @@ static void test_header(void)
                     SNAPSHOT_SHARED_VERSION_IS);
     g_assert_cmpint(field(r, SNAPSHOT_SHARED_INPUT_MAX), ==, LONGEST);
     g_assert_cmpint(field(r, SNAPSHOT_SHARED_MAP_SIZE), ==, 4160);
+    /* Files are no fuzzer that wants comparisons. */
+    g_assert_cmpint(field(r, SNAPSHOT_SHARED_CMPLOG), ==, 0);
+    g_assert_cmpint(field(r, SNAPSHOT_SHARED_CMPLOG_SIZE), ==, 0);
+    g_assert_cmpint(field(r, SNAPSHOT_SHARED_CMPLOG_LAYOUT), ==,
+                    SNAPSHOT_CMPLOG_NONE);
     for (int i = 0; i < ARRAY_SIZE(areas); i++) {
         uint32_t from = field(r, areas[i].at);
         uint32_t to = from + field(r, areas[i].size);
