@@ -1,8 +1,8 @@
 /*
- * A target for fuzzers, with no operating system and so with no time to boot.
+ * Runs of a fuzzer, with no operating system and so with no time to boot.
  *
- * An input is a word, compared letter by letter; each letter that is right has
- * a counter of its own in the coverage map.
+ * And a target: an input is a word, compared letter by letter; each letter that
+ * is right has a counter of its own in the coverage map.
  *
  *     crash   a bug: the run ends as by signal 11, with a text
  *     hang    a loop without end
@@ -19,7 +19,10 @@ static const char *const words[] = { "crash", "hang", "reset" };
 
 #define WORD_COUNT      (sizeof(words) / sizeof(words[0]))
 
+_Static_assert(FUZZ_WORDS_MAP == 1 + WORD_COUNT * LETTERS_MAX, "map");
+
 static uint8_t *shared;
+static bool in_run;
 
 static uint8_t *area(unsigned int field)
 {
@@ -63,7 +66,7 @@ static bool matches(unsigned int n, const uint8_t *data, uint32_t size)
     return !word[i];
 }
 
-static void run_one(const uint8_t *data, uint32_t size)
+void fuzz_words(const uint8_t *data, uint32_t size)
 {
     area(SNAPSHOT_SHARED_MAP)[0]++;
     if (matches(0, data, size)) {
@@ -82,13 +85,27 @@ static void run_one(const uint8_t *data, uint32_t size)
     }
 }
 
-void fuzz(uint8_t *shared_bar)
+void fuzz_count(uint32_t n)
 {
-    shared = shared_bar;
+    n %= snapshot_mmio_read32(shared, SNAPSHOT_SHARED_MAP_SIZE);
+    area(SNAPSHOT_SHARED_MAP)[n]++;
+}
+
+void fuzz_give_up(void)
+{
+    if (in_run) {
+        set_register(SNAPSHOT_REG_RUN_STATUS, 1 | SNAPSHOT_RUN_LAST);
+        snapshot_mmio_command(bar, SNAPSHOT_CMD_DONE);
+    }
+}
+
+void fuzz(FuzzTest *test, uint32_t map_used)
+{
+    shared = find_shared();
     expect("magic of the shared memory",
            snapshot_mmio_read32(shared, SNAPSHOT_SHARED_MAGIC),
            SNAPSHOT_SHARED_MAGIC_IS);
-    set_register(SNAPSHOT_REG_MAP_USED, 1 + WORD_COUNT * LETTERS_MAX);
+    set_register(SNAPSHOT_REG_MAP_USED, map_used);
     for (;;) {
         uint32_t result = snapshot_mmio_command(bar, SNAPSHOT_CMD_NEXT);
         uint8_t *input = area(SNAPSHOT_SHARED_INPUT);
@@ -99,7 +116,9 @@ void fuzz(uint8_t *shared_bar)
         if (result != SNAPSHOT_RES_DONE) {
             fail("no input: result %u", result);
         }
-        run_one(input + 4, size < limit ? size : limit);
+        in_run = true;
+        test(input + 4, size < limit ? size : limit);
+        in_run = false;
         snapshot_mmio_command(bar, SNAPSHOT_CMD_DONE);
     }
 }

@@ -32,6 +32,10 @@
 #define POOL_BASE           0x02000000
 #define POOL_PAGES          4096
 #define PAGE_SIZE           4096
+
+/* RAM for the DMA of a device that is fuzzed: right behind that */
+#define DMA_BASE            0x03000000
+#define DMA_SIZE            0x00100000
 #define MINIMUM_RAM         0x04000000
 
 #endif

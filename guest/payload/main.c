@@ -12,6 +12,9 @@
  *   paging       run everything with paging on
  *   reassign     move the BAR rather than use the address from firmware
  *   fuzz         no tests: run a fuzzer's inputs (fuzz.c)
+ *   device=V:D   the same, each of them as operations on the PCI device with
+ *                this vendor and device id, four hexadecimal digits each
+ *                (device.c)
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -133,8 +136,29 @@ static uint32_t parse_number(const char *text)
     return value;
 }
 
+/* "vvvv:dddd" to an id as PCI has it, the device in the upper half */
+static uint32_t parse_id(const char *text)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint32_t value = 0;
+
+    for (unsigned int i = 0; i < 9; i++) {
+        uint32_t digit = 0;
+
+        while (digit < 16 && digits[digit] != text[i]) {
+            digit++;
+        }
+        if (digit == 16 && (i != 4 || text[i] != ':')) {
+            fail("device= is an id such as 8086:100e, not \"%s\"", text);
+        }
+        value = i == 4 ? value : value << 4 | digit;
+    }
+    return value << 16 | value >> 16;
+}
+
 static void parse_word(const char *word)
 {
+    const char *device = after(word, "device", '=');
     const char *restores = after(word, "restores", '=');
     const char *pages = after(word, "pages", '=');
     const char *dirty = after(word, "dirty", '=');
@@ -151,6 +175,8 @@ static void parse_word(const char *word)
         opt.pool = parse_number(pool);
     } else if (list) {
         opt.tests = list;
+    } else if (device) {
+        opt.device = parse_id(device);
     } else if (after(word, "paging", ' ')) {
         opt.paging = true;
     } else if (after(word, "reassign", ' ')) {
@@ -244,7 +270,11 @@ void payload_main(uint32_t magic, const BootInfo *boot)
              SNAPSHOT_ABI_VERSION);
     }
     if (opt.fuzz) {
-        fuzz(find_shared());
+        fuzz(fuzz_words, FUZZ_WORDS_MAP);
+    }
+    if (opt.device) {
+        fuzz_device_open(opt.device);
+        fuzz(fuzz_device, 0);
     }
     paging_init();
     if (opt.paging) {

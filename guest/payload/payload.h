@@ -37,6 +37,14 @@ static inline uint8_t inb(uint16_t port)
     return value;
 }
 
+static inline uint16_t inw(uint16_t port)
+{
+    uint16_t value;
+
+    asm volatile("inw %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
 static inline uint32_t inl(uint16_t port)
 {
     uint32_t value;
@@ -142,7 +150,27 @@ void finish(uint8_t status) __attribute__((noreturn));
 #define EXIT_PASS   0x10
 #define EXIT_FAIL   0x11
 
-/* machine.c */
+/* pci.c; a function is its bus, device and function number in one */
+
+uint32_t pci_read(uint32_t function, uint32_t reg);
+void pci_write(uint32_t function, uint32_t reg, uint32_t value);
+
+/* The function with this device (upper half) and vendor id; -1: none */
+int pci_find(uint32_t id);
+
+/* What a BAR takes up, in memory or of the ports; bytes */
+typedef struct PciRegion {
+    uint32_t base, size;
+    bool io;
+} PciRegion;
+
+#define PCI_BARS 6
+
+/*
+ * Have the function respond to accesses and do DMA.  Returns how many of its
+ * BARs, at @regions, firmware has given an address below 4 GiB.
+ */
+unsigned int pci_enable(uint32_t function, PciRegion *regions);
 
 /*
  * Find the device on any PCI bus, enable it and return its BAR.  With
@@ -153,6 +181,8 @@ SnapshotBar *find_device(bool reassign);
 
 /* The memory that it shares with the host, where firmware has put it */
 uint8_t *find_shared(void);
+
+/* machine.c */
 
 unsigned int cpu_count(void);
 void interrupts_init(void);
@@ -181,6 +211,7 @@ typedef struct Options {
     bool paging;
     bool reassign;          /* ignore the BAR address firmware gave */
     bool fuzz;              /* no tests: be a fuzzer's target */
+    uint32_t device;        /* the same, by way of the device with this id */
     const char *tests;      /* comma-separated, NULL: all */
 } Options;
 
@@ -215,8 +246,28 @@ void restore_until(uint32_t done, uint32_t limit);
 /* Report that @what is wrong, unless @got is @expected. */
 void expect(const char *what, uint32_t got, uint32_t expected);
 
-/* fuzz.c: run the inputs of a fuzzer; see there. */
-void fuzz(uint8_t *shared_bar) __attribute__((noreturn));
+/* fuzz.c: a fuzzer's inputs, each of which is given to @test in turn. */
+typedef void FuzzTest(const uint8_t *data, uint32_t size);
+
+/*
+ * Run them.  @test counts in the first @map_used bytes of the coverage map, or
+ * in all of it if that is 0.
+ */
+void fuzz(FuzzTest *test, uint32_t map_used) __attribute__((noreturn));
+
+/* One more for counter @n of the map, modulo its size */
+void fuzz_count(uint32_t n);
+
+/* In a run, something is wrong with the guest: end the run, not as a crash. */
+void fuzz_give_up(void);
+
+/* A target: words.  See fuzz.c. */
+void fuzz_words(const uint8_t *data, uint32_t size);
+#define FUZZ_WORDS_MAP  25
+
+/* Another: an emulated device, found by its id.  See device.c. */
+void fuzz_device(const uint8_t *data, uint32_t size);
+void fuzz_device_open(uint32_t id);
 
 /* tests.c, tests-cpu.c, tests-level.c, tests-smp.c: one function a test */
 void test_errors(void);

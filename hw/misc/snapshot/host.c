@@ -8,6 +8,7 @@
 #include "migration/snapshot-coverage.h"
 #include "qapi/error.h"
 #include "qemu/units.h"
+#include "coverage-qemu.h"
 #include "run.h"
 
 int snapshot_end_wait_status(const SnapshotEnd *end)
@@ -116,11 +117,13 @@ bool snapshot_runs_setup(SnapshotRuns **runs, DeviceState *dev,
                          const SnapshotRunsConfig *config,
                          SnapshotDoneFunc *done, Error **errp)
 {
-    bool cover = config->coverage == SNAPSHOT_DEVICE_COVERAGE_TCG;
+    bool tcg = config->coverage == SNAPSHOT_DEVICE_COVERAGE_TCG;
+    bool qemu = config->coverage == SNAPSHOT_DEVICE_COVERAGE_QEMU;
     SnapshotHost *host;
 
     if (!check_sizes(config, errp) ||
-        (cover && !snapshot_coverage_possible(errp)) ||
+        (tcg && !snapshot_coverage_possible(errp)) ||
+        (qemu && !snapshot_coverage_qemu_possible(errp)) ||
         !find_host(&host, shared, config, errp)) {
         return false;
     }
@@ -131,8 +134,10 @@ bool snapshot_runs_setup(SnapshotRuns **runs, DeviceState *dev,
         }
         return false;
     }
-    if (cover) {
+    if (tcg) {
         snapshot_coverage_setup(shared->map.host, config->map_size);
+    } else if (qemu) {
+        snapshot_coverage_qemu_setup(shared->map.host, config->map_size);
     }
     *runs = host ? snapshot_runs_new(config, dev, host, done) : NULL;
     return true;

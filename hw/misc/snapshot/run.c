@@ -32,6 +32,7 @@
 #include "system/cpus.h"
 #include "system/runstate.h"
 #include "system/runstate-action.h"
+#include "coverage-qemu.h"
 #include "run.h"
 #include "trace.h"
 
@@ -179,6 +180,7 @@ static void begin_coverage(SnapshotRuns *r)
 {
     r->returns = snapshot_counters()->returns;
     snapshot_coverage_begin();
+    snapshot_coverage_qemu_begin();
 }
 
 static void take_input(SnapshotRuns *r)
@@ -225,6 +227,9 @@ static void keep_process(void)
 
 static void saved(void *opaque, SnapshotResult res)
 {
+    /* Edges that the device counts may be anywhere in the map. */
+    bool anywhere = snapshot_coverage_in_use() ||
+                    snapshot_coverage_qemu_available();
     SnapshotRuns *r = opaque;
     Error *err = NULL;
 
@@ -234,10 +239,7 @@ static void saved(void *opaque, SnapshotResult res)
         return;
     }
     snapshot_stay();
-    /* Edges that the device counts may be anywhere in the map. */
-    if (!r->host->ops->start(r->host,
-                             snapshot_coverage_in_use() ? 0 : r->map_used,
-                             &err)) {
+    if (!r->host->ops->start(r->host, anywhere ? 0 : r->map_used, &err)) {
         over(r, err);
         return;
     }
@@ -312,6 +314,7 @@ static SnapshotResult end_run(SnapshotRuns *r, SnapshotEndKind kind)
         }
     }
     snapshot_coverage_end();
+    snapshot_coverage_qemu_end();
     r->end = (SnapshotEnd) {
         .kind = kind,
         .code = r->status,

@@ -26,6 +26,7 @@
 #include "qemu/module.h"
 #include "qemu/units.h"
 #include "system/system.h"
+#include "coverage-qemu.h"
 #include "run.h"
 #include "trace.h"
 
@@ -194,7 +195,8 @@ static uint32_t snapshot_read32(SnapshotDevice *s, hwaddr addr)
         return c->levels;
     case SNAPSHOT_REG_COVERAGE:
         return snapshot_coverage_available() ? SNAPSHOT_COVERAGE_TCG
-                                             : SNAPSHOT_COVERAGE_NONE;
+               : snapshot_coverage_qemu_available() ? SNAPSHOT_COVERAGE_QEMU
+               : SNAPSHOT_COVERAGE_NONE;
     case SNAPSHOT_REG_COVER_FLAGS:
         return s->cover_flags;
     default:
@@ -358,6 +360,7 @@ static void snapshot_exit(PCIDevice *pdev)
     snapshot_shared_take_apart(&s->shared);
     snapshot_cancel(s);
     snapshot_coverage_release();
+    snapshot_coverage_qemu_setup(NULL, 0);
     snapshot_release();
     snapshot_configure(&defaults);
     the_device = NULL;
@@ -524,7 +527,8 @@ static void snapshot_class_init(ObjectClass *oc, SnapshotClassData *data)
                                    snapshot_set_coverage);
     object_class_property_set_description(oc, "coverage",
         "tcg: count edges of the guest's code in the coverage map, in ranges "
-        "that the guest names (default: none)");
+        "that the guest names; qemu: edges of QEMU's own code, where it is "
+        "compiled for that (default: none)");
     object_class_property_add(oc, "stats", "SnapshotDeviceInfo",
                               snapshot_get_stats, NULL, NULL, NULL);
     object_class_property_set_description(oc, "stats",

@@ -95,6 +95,7 @@
 /* SNAPSHOT_REG_COVERAGE: what the device can count by itself */
 #define SNAPSHOT_COVERAGE_NONE  0
 #define SNAPSHOT_COVERAGE_TCG   1       /* edges of translated code */
+#define SNAPSHOT_COVERAGE_QEMU  2       /* edges of QEMU's own code */
 
 /* SNAPSHOT_REG_COVER_FLAGS: only with the page tables that are in use now */
 #define SNAPSHOT_COVER_HERE     (1u << 0)
