@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A worker of a campaign: afl-fuzz with a machine."""
 
+import contextlib
 import os
 import shutil
 
@@ -15,11 +16,12 @@ def is_found(path):
 
 
 def files_of(directory):
-    """What afl-fuzz has put into one of its directories."""
-    try:
-        return sorted(filter(is_found, directory.iterdir()))
-    except FileNotFoundError:
-        return []
+    """What afl-fuzz has put into one of its directories, and into those that
+    it has put aside, with the time appended to the name, as it went on.
+    """
+    return sorted(path for place in (
+        directory, *directory.parent.glob(directory.name + ".*"))
+        for path in place.glob("*") if is_found(path))
 
 
 def check():
@@ -56,6 +58,8 @@ class Worker:
         self.name = plan.name(index)
         self.directory = plan.out / self.name
         self._is_main = index == 0 and plan.jobs > 1
+        # It goes on counting where it was.
+        self._execs_before = self._stats().get("execs_done", 0)
 
     def command(self, qmp):
         """The command line; @qmp is the path of the machine's monitor."""
@@ -77,24 +81,31 @@ class Worker:
         """The environment to start it in."""
         return environment(self.plan.machine.map_size)
 
+    def _stats(self):
+        """The numbers in fuzzer_stats, by name; none if it is not there yet."""
+        try:
+            text = (self.directory / "fuzzer_stats").read_text(
+                encoding="ascii", errors="replace")
+        except FileNotFoundError:
+            return {}
+        numbers = {}
+        for name, value in figures.parse_stats(text).items():
+            # afl-fuzz may be just writing it; and not all are numbers.
+            with contextlib.suppress(ValueError):
+                numbers[name] = (float(value.rstrip("%")) if "." in value
+                                 else int(value))
+        return numbers
+
     def figures(self):
         """What it has reached."""
         found = figures.Figures(
             inputs=len(files_of(self.directory / "queue")),
             crashes=len(files_of(self.directory / "crashes")),
             hangs=len(files_of(self.directory / "hangs")))
-        try:
-            text = (self.directory / "fuzzer_stats").read_text(
-                encoding="ascii", errors="replace")
-        except FileNotFoundError:
-            return found
-        stats = figures.parse_stats(text)
-        try:
-            found.execs = int(stats["execs_done"])
-            found.edges = int(stats["edges_found"])
-            found.stability = float(stats["stability"].rstrip("%"))
-        except (KeyError, ValueError):
-            pass            # afl-fuzz is just writing it
+        stats = self._stats()
+        found.execs = max(0, stats.get("execs_done", 0) - self._execs_before)
+        found.edges = stats.get("edges_found")
+        found.stability = stats.get("stability")
         return found
 
     def crashes(self):

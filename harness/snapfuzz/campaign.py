@@ -5,7 +5,7 @@ What is in the directory of a campaign:
 
   main/, worker2/, ...    afl-fuzz's own, as ever
   corpus/, crashes/       libFuzzer's
-  machine/                the guest's initramfs, and a lock
+  machine/                the guest's initramfs, its map's size, and a lock
   log/                    what the fuzzers print
   summary.json            what the last campaign there has reached
 """
@@ -26,7 +26,7 @@ from pathlib import Path
 
 from . import (SnapfuzzError, afl, figures, libfuzzer, once, processes)
 from .machine import Machine, write_whole
-from .qmp import Monitor
+from .qmp import Monitors
 
 TICK = 0.2              # seconds between two looks at whether to end
 SAMPLE = 1.0            # and between two looks at the workers
@@ -68,7 +68,7 @@ class Running:
         self.worker = worker
         self._qmp = sockets / worker.name
         persistent = worker.plan.machine.target.snapshot.get("persistent", 1)
-        self.watch = figures.Watch(Monitor(self._qmp), max(1, persistent))
+        self.watch = figures.Watch(Monitors(self._qmp), max(1, persistent))
         self.process = None
         self._fruitless = 0         # ends in a row without a new crash
         self._crashes = 0
@@ -107,6 +107,10 @@ class Running:
         self.start()
         return True
 
+    def close(self):
+        """It is over."""
+        self.watch.monitors.close()
+
     def last_words(self):
         """The end of what it has printed."""
         text = self.worker.plan.log(self.worker.name).read_text(
@@ -141,6 +145,7 @@ class Campaign:
         self._running = []
         self._began = None          # when the first machine was ready
         self._ended = None
+        self._crashes_before = 0    # in the directory, from earlier campaigns
 
     def stopped(self):
         """Has somebody asked for the end?"""
@@ -189,6 +194,8 @@ class Campaign:
         self._prepare()
         processes.adopt_orphans()
         self._running = [Running(worker, sockets) for worker in self.workers]
+        self._crashes_before = figures.total(
+            [worker.figures() for worker in self.workers]).crashes
         killed = 0
         try:
             for running in self._running:
@@ -196,10 +203,13 @@ class Campaign:
             failed = self._watch()
         finally:
             self._ended = time.monotonic()
+            self._sample()
             killed = processes.end_all(
                 [running.process for running in self._running
                  if running.process])
         self._sample()
+        for running in self._running:
+            running.close()
         if killed:
             self.progress.say(f"{killed} processes had to be killed")
         self._summarise()
@@ -209,20 +219,37 @@ class Campaign:
         """What takes some seconds before the first fuzzer is started."""
         machine = self.plan.machine
         self.progress.say(f"{machine.target.name}: making the guest's "
-                          "initramfs, and running the seeds once")
+                          "initramfs")
         start = time.monotonic()
         machine.make_initrd()
+        self._size_map()
+        self.progress.say(
+            f"map of {machine.map_size} bytes, {self.plan.jobs} "
+            f"worker{'s' * (self.plan.jobs > 1)}, after "
+            f"{time.monotonic() - start:.1f} s")
+        self.plan.fuzzer = self.plan.fuzzer and libfuzzer.make_fuzzer(
+            machine.places, machine.map_size, self.plan.work)
+
+    def _size_map(self):
+        """Find out how large the map has to be, unless it is known from an
+        earlier campaign with the same guest.
+        """
+        machine = self.plan.machine
+        path = self.plan.work / "map.json"
+        guest = machine.digest()
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            known = json.loads(path.read_text(encoding="ascii"))
+            if known["guest"] == guest:
+                machine.map_size = known["map_size"]
+                return
+        self.progress.say("running the seeds once")
         result = once.size_map(machine, self.plan.timeout, self.stopped)
         for end in result.ends:
             if end.signal:
                 self.progress.say(f"warning: seed {end.name}: {end.words}; "
                                   "better seeds are those that just end")
-        self.progress.say(
-            f"{len(result.ends)} seeds, map of {machine.map_size} bytes, "
-            f"{self.plan.jobs} worker{'s' * (self.plan.jobs > 1)}, after "
-            f"{time.monotonic() - start:.1f} s")
-        self.plan.fuzzer = self.plan.fuzzer and libfuzzer.make_fuzzer(
-            machine.places, machine.map_size, self.plan.work)
+        write_whole(path, json.dumps(
+            {"guest": guest, "map_size": machine.map_size}).encode())
 
     def _sample(self):
         self.sum = figures.total([each.figures() for each in self._running])
@@ -230,20 +257,21 @@ class Campaign:
             self._began = time.monotonic()
 
     def _is_over(self):
-        if self.stopped() or self.until_crash and self.sum.crashes:
+        if self.stopped() or (self.until_crash and
+                              self.sum.crashes > self._crashes_before):
             return True
         return bool(self.seconds and self._began and
                     time.monotonic() >= self._began + self.seconds)
 
     def _watch(self):
         """Until the end.  Returns whether no worker was able to go on."""
-        going, next_look, crashes = list(self._running), 0, None
+        going, next_look = list(self._running), 0
+        crashes = self._crashes_before
         while not self._is_over():
             if time.monotonic() >= next_look:
                 next_look = time.monotonic() + SAMPLE
                 self._sample()
-                # Those of an earlier campaign are no news.
-                if crashes is not None and self.sum.crashes > crashes:
+                if self.sum.crashes > crashes:
                     self.progress.say(f"a crash: {self.sum.crashes} so far")
                 crashes = self.sum.crashes
                 self.progress.show(self.sum)

@@ -123,10 +123,10 @@ def make_parser():
     return parser
 
 
-def main(source, build, argv=None):
+def main(source, build, argv=None, program=None):
     """Run a command of the project in @source, which is built in @build.
 
-    Returns the exit code.
+    @program is what the user calls to run another.  Returns the exit code.
     """
     argv = sys.argv[1:] if argv is None else argv
     options = []
@@ -138,7 +138,7 @@ def main(source, build, argv=None):
     if options and args.command != "run":
         parser.error("options of a fuzzer are for 'run'")
     args.options = options
-    args.program = sys.argv[0]
+    args.program = program or sys.argv[0]
     # What is to be undone in the end is undone.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

@@ -14,7 +14,7 @@ LINE_SECONDS = 10
 @dataclass
 class Figures:
     """Of one worker, or of all.  None: not known yet."""
-    execs: int = 0
+    execs: int = 0              # of this campaign, as restores and pages are
     restores: int = 0
     pages: int = 0              # put back by these restores
     inputs: int = 0             # that are kept, seeds included
@@ -47,7 +47,7 @@ def parse_stats(text):
 
 
 class Counter:
-    """Adds up a number that begins at 0 again when a machine is a new one."""
+    """Adds up a number that begins at 0 again when a process is a new one."""
 
     def __init__(self):
         self._before = 0
@@ -58,36 +58,28 @@ class Counter:
         if value < self._last:
             self._before += self._last
         self._last = value
-        return self.sum
-
-    @property
-    def sum(self):
-        """All so far."""
         return self._before + self._last
 
 
 class Watch:
-    """Asks the QEMU of a worker for its figures."""
+    """Asks the QEMUs of a worker for their figures."""
 
-    def __init__(self, monitor, persistent):
+    def __init__(self, monitors, persistent):
         """@persistent is how many runs there are for a restore."""
-        self.monitor = monitor
+        self.monitors = monitors
         self._persistent = persistent
-        self._restores = Counter()
-        self._pages = Counter()
         self._start = time.monotonic()
         self._boot = None
 
     def add_to(self, figures):
         """Set what QEMU knows in the Figures of a worker."""
-        info = self.monitor.query("x-snapshot-device-query")
-        if info and info["armed"]:
-            self._restores.update(info["restores"])
-            self._pages.update(info["pages-total"])
-            if self._boot is None:
-                self._boot = time.monotonic() - self._start
-        figures.restores = self._restores.sum
-        figures.pages = self._pages.sum
+        answers = [answer for answer in
+                   self.monitors.query("x-snapshot-device-query")
+                   if answer["armed"]]
+        if answers and self._boot is None:
+            self._boot = time.monotonic() - self._start
+        figures.restores = sum(answer["restores"] for answer in answers)
+        figures.pages = sum(answer["pages-total"] for answer in answers)
         figures.boot = self._boot
         # What the fuzzer says comes rarely, and counts too.
         figures.execs = max(figures.execs,

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The machine that runs a target: its initramfs, and QEMU's command line."""
 
+import hashlib
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -99,11 +101,17 @@ class Machine:
         finally:
             part.unlink(missing_ok=True)
 
+    def digest(self):
+        """Tells guests apart: text that differs where a guest does."""
+        guest = hashlib.sha256(self.initrd.read_bytes())
+        guest.update(shlex.join(self.command()).encode())
+        return guest.hexdigest()
+
     def command(self, *properties, console=None, qmp=None):
         """QEMU's command line, with these properties of the device.
 
         @console is a file for the guest's serial console, @qmp the path of a
-        socket for the monitor.
+        socket that the monitor connects to.
         """
         target = self.target
         kernel_line = ["quiet", target.append,
@@ -120,7 +128,7 @@ class Machine:
             command += ["-chardev", f"file,id=console,path={escape(console)}",
                         "-serial", "chardev:console"]
         if qmp:
-            command += ["-qmp", f"unix:{escape(qmp)},server=on,wait=off"]
+            command += ["-qmp", f"unix:{escape(qmp)}"]
         words = [word for word in target.properties()
                  if not word.startswith("map-size=")]
         if self.map_size:

@@ -1,60 +1,96 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ask a running QEMU how it is getting on, by its monitor."""
+"""Ask running QEMUs how they are getting on, by their monitors."""
 
-import contextlib
 import json
+import select
 import socket
+import time
 
-# Seconds for an answer: a monitor that is busy for longer is asked again later.
+# Seconds for an answer: from a monitor that is busy it is taken the next time.
 PATIENCE = 0.5
 
 
 class Monitor:
-    """A monitor on a unix socket.
+    """The connection to one QEMU, which may end at any time."""
 
-    QEMU may not be there yet, may crash, and another may follow: what cannot
-    be asked now has no answer, and that is no error.
-    """
+    def __init__(self, connection):
+        self._socket = connection
+        self._buffer = b""
+        self._is_asked = False
+        self.last = None            # the latest answer
+        self._send("qmp_capabilities")
 
-    def __init__(self, path):
-        self.path = str(path)
-        self._socket = None
-        self._lines = None
+    def _send(self, command):
+        request = json.dumps({"execute": command, "id": command}) + "\n"
+        try:
+            self._socket.sendall(request.encode())
+        except OSError:
+            self.close()
 
     def close(self):
-        """Hang up."""
+        """Hang up; the latest answer stays."""
         if self._socket:
-            # What closes the text flushes it, which may fail as well.
-            with contextlib.suppress(OSError):
-                self._lines.close()
             self._socket.close()
             self._socket = None
 
-    def _connect(self):
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(PATIENCE)
-        self._lines = self._socket.makefile("rw", encoding="utf-8")
-        self._socket.connect(self.path)
-        self._lines.readline()              # the greeting
-        self._execute("qmp_capabilities")
+    def _receive(self, seconds):
+        """Wait for more; False if nothing came."""
+        if not self._socket or not select.select([self._socket], [], [],
+                                                 max(0, seconds))[0]:
+            return False
+        try:
+            data = self._socket.recv(1 << 16)
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+        self._buffer += data
+        return bool(data)
 
-    def _execute(self, command):
-        self._lines.write(json.dumps({"execute": command}) + "\n")
-        self._lines.flush()
-        while True:
-            line = self._lines.readline()
-            if not line:
-                raise ConnectionResetError(self.path)
+    def _take(self, command):
+        """Take whole lines; is the answer to the command there?"""
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in lines:
             reply = json.loads(line)
-            if "return" in reply or "error" in reply:
-                return reply.get("return")
+            if reply.get("id") == command:
+                self.last = reply.get("return", self.last)
+                return True
+        return False
 
     def query(self, command):
-        """The result of a command without arguments, or None."""
-        try:
-            if not self._socket:
-                self._connect()
-            return self._execute(command)
-        except (OSError, ValueError):
-            self.close()
-            return None
+        """The latest answer to a command without arguments, or None."""
+        if self._socket and not self._is_asked:
+            self._send(command)
+            self._is_asked = True
+        deadline = time.monotonic() + PATIENCE
+        while self._is_asked and self._receive(deadline - time.monotonic()):
+            self._is_asked = not self._take(command)
+        return self.last
+
+
+class Monitors:
+    """Where the QEMUs of a worker call: one after the other, when they crash,
+    or several, as a fuzzer starts them.
+    """
+
+    def __init__(self, path):
+        """Listen at a path, which must not be there."""
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._monitors = []
+
+    def query(self, command):
+        """The latest answer of each QEMU that ever was, to a command without
+        arguments; those that have not answered are left out.
+        """
+        while select.select([self._listener], [], [], 0)[0]:
+            self._monitors.append(Monitor(self._listener.accept()[0]))
+        answers = [monitor.query(command) for monitor in self._monitors]
+        return [answer for answer in answers if answer is not None]
+
+    def close(self):
+        """Hang up on all."""
+        for monitor in self._monitors:
+            monitor.close()
+        self._listener.close()

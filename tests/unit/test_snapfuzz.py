@@ -4,8 +4,10 @@
 import argparse
 import contextlib
 import io
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "harness"))
 # Their directory is added above.
 from snapfuzz import (SnapfuzzError, afl, cli, doctor, figures,    # noqa: E402
-                      libfuzzer, once, symbols)
+                      libfuzzer, once, qmp, symbols)
 from snapfuzz.machine import Machine, Places, write_whole    # noqa: E402
 from snapfuzz.campaign import Plan, crashes_of    # noqa: E402
 from snapfuzz.target import read_target    # noqa: E402
@@ -139,7 +141,7 @@ class Machines(Directory):
             "-device", "snapshot,coverage=tcg,map-size=8192,afl=on"])
         self.assertIn('console=ttyS0 quiet x=1 snapshot.run="a; b"', command)
         self.assertIn("path=/tmp/a,,b", text)
-        self.assertIn("-qmp unix:/tmp/q,server=on,wait=off", text)
+        self.assertIn("-qmp unix:/tmp/q ", text)
         self.assertIn("-device edu", text)
 
     def test_size_is_that_of_the_map(self):
@@ -296,7 +298,22 @@ class Figures(Directory):
             execs=12117, inputs=1, crashes=1, hangs=1, edges=28,
             stability=99.5))
         (worker.directory / "fuzzer_stats").write_text("execs_done : ")
-        self.assertEqual(worker.figures().inputs, 1)
+        self.assertEqual(worker.figures(), figures.Figures(
+            inputs=1, crashes=1, hangs=1))
+
+    def test_afl_goes_on(self):
+        """It counts on, and puts crashes aside."""
+        plan = self.plan()
+        directory = plan.out / "main"
+        (directory / "crashes.2026-11-21-20:47:01").mkdir(parents=True)
+        (directory / "crashes.2026-11-21-20:47:01" / "id:0").write_text("x")
+        (directory / "fuzzer_stats").write_text(STATS)
+        worker = afl.Worker(plan, 0)
+        self.assertEqual(worker.figures().execs, 0)
+        (directory / "fuzzer_stats").write_text(
+            STATS.replace("12117", "12120"))
+        self.assertEqual(worker.figures().execs, 3)
+        self.assertEqual(len(worker.crashes()), 1)
 
     def test_afl_command(self):
         plan = self.plan()
@@ -343,15 +360,15 @@ class Figures(Directory):
         self.assertEqual(figures.total([]), figures.Figures())
 
     def test_watch(self):
-        answers = [None, {"armed": False}] + [
-            {"armed": True, "restores": n, "pages-total": 2 * n}
-            for n in (10, 4)] + [None]
+        one, two = ({"armed": True, "restores": n, "pages-total": 2 * n}
+                    for n in (10, 4))
+        answers = [[], [{"armed": False}], [one], [one, two]]
 
         class Fake:
-            """A monitor of two machines, one after the other."""
+            """Monitors of two machines, one after the other."""
             @staticmethod
             def query(_):
-                """The next answer."""
+                """The next answers."""
                 return answers.pop(0)
 
         watch = figures.Watch(Fake, persistent=3)
@@ -362,8 +379,7 @@ class Figures(Directory):
             seen.append((found.restores, found.pages, found.execs,
                          found.boot is None))
         self.assertEqual(seen, [(0, 0, 0, True), (0, 0, 0, True),
-                                (10, 20, 30, False), (14, 28, 42, False),
-                                (14, 28, 42, False)])
+                                (10, 20, 30, False), (14, 28, 42, False)])
 
     def test_line(self):
         self.assertEqual(figures.describe(figures.Figures(), (0, 0), 61),
@@ -538,6 +554,50 @@ class Doctor(unittest.TestCase):
                 self.assertEqual(doctor.run(
                     self.PLACES, argparse.Namespace(jobs=1)), code)
             self.assertIn(words, output.getvalue())
+
+
+class Qmp(unittest.TestCase):
+    """The monitors of QEMUs that come and go."""
+
+    def setUp(self):
+        work = tempfile.TemporaryDirectory()
+        self.addCleanup(work.cleanup)
+        self.path = os.path.join(work.name, "qmp")
+        self.monitors = qmp.Monitors(self.path)
+        self.addCleanup(self.monitors.close)
+        self.addCleanup(setattr, qmp, "PATIENCE", qmp.PATIENCE)
+        qmp.PATIENCE = 0.05
+
+    def connect(self):
+        """A QEMU that calls."""
+        end = socket.socket(socket.AF_UNIX)
+        self.addCleanup(end.close)
+        end.connect(self.path)
+        end.sendall(b'{"QMP": {"version": {}}}\n')
+        return end
+
+    def test_answers(self):
+        self.assertEqual(self.monitors.query("ask"), [])
+        one = self.connect()
+        # It is busy.
+        self.assertEqual(self.monitors.query("ask"), [])
+        self.assertEqual([json.loads(line)["execute"] for line in
+                          one.recv(9999).splitlines()],
+                         ["qmp_capabilities", "ask"])
+        # Half of an answer, then the rest of it
+        one.sendall(b'{"return": {}, "id": "qmp_capabilities"}\n'
+                    b'{"event": "STOP"}\n{"return": {"n"')
+        self.assertEqual(self.monitors.query("ask"), [])
+        one.sendall(b': 1}, "id": "ask"}\n')
+        self.assertEqual(self.monitors.query("ask"), [{"n": 1}])
+        # It was not asked again before it had answered.
+        with self.assertRaises(BlockingIOError):
+            one.recv(9999, socket.MSG_DONTWAIT)
+        two = self.connect()
+        two.sendall(b'{"return": {"n": 2}, "id": "ask"}\n')
+        self.assertEqual(self.monitors.query("ask"), [{"n": 1}, {"n": 2}])
+        one.close()
+        self.assertEqual(self.monitors.query("ask"), [{"n": 1}, {"n": 2}])
 
 
 class Processes(unittest.TestCase):
