@@ -77,7 +77,9 @@ class Machine:
         self.map_size = target.snapshot.get("map-size")
 
     def make_initrd(self):
-        """Write the guest's initramfs."""
+        """Write the guest's initramfs, if it has one."""
+        if not self.target.run:
+            return
         missing = self.places.missing()
         if missing:
             raise SnapfuzzError(f"{missing[0]} is missing: run 'make' in "
@@ -114,17 +116,21 @@ class Machine:
         socket that the monitor connects to.
         """
         target = self.target
-        kernel_line = ["quiet", target.append,
-                       f'snapshot.run="{target.run}"']
-        command = [self.places.qemu, "-machine", target.machine,
+        kernel_line = [target.append]
+        command = [target.emulator or self.places.qemu,
+                   "-machine", target.machine,
                    "-m", target.memory, "-smp", target.smp,
                    "-display", "none", "-nodefaults",
-                   "-kernel", target.kernel or self.places.kernel,
-                   "-initrd", self.initrd]
+                   "-kernel", target.kernel or self.places.kernel]
+        if target.run:
+            kernel_line = ["quiet", target.append,
+                           f'snapshot.run="{target.run}"']
+            command += ["-initrd", self.initrd]
         if self.accel:
             command += ["-accel", self.accel]
         if console:
-            kernel_line.insert(0, "console=ttyS0")
+            if target.run:
+                kernel_line.insert(0, "console=ttyS0")
             command += ["-chardev", f"file,id=console,path={escape(console)}",
                         "-serial", "chardev:console"]
         if qmp:

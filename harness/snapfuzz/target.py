@@ -21,7 +21,7 @@ STRINGS, TABLE = (list, "a list of strings"), (dict, "a table")
 KEYS = {
     "run": STRING, "programs": STRINGS, "memory": NUMBER, "smp": NUMBER,
     "machine": STRING, "kernel": STRING, "append": STRING, "qemu": STRINGS,
-    "snapshot": TABLE, "crash": STRING,
+    "emulator": STRING, "snapshot": TABLE, "crash": STRING,
 }
 
 # Properties of the device that are set by what is done with the target
@@ -32,12 +32,14 @@ NOT_OURS = ("afl", "seeds")
 class Target:
     """What is fuzzed; paths are absolute."""
     directory: Path
-    run: str                    # command line for the guest's shell
+    run: str                    # command line for the guest's shell; None:
+                                # the kernel is the target, without initramfs
     programs: list              # files for the guest's /bin
     memory: int = 256           # MiB
     smp: int = 1
     machine: str = "pc"
     kernel: Path = None         # None: the default guest's
+    emulator: Path = None       # None: the ordinary QEMU
     append: str = ""            # more for the kernel's command line
     qemu: list = field(default_factory=list)        # more options
     snapshot: dict = field(default_factory=dict)    # the device's properties
@@ -118,8 +120,16 @@ class Reader:
         if kind is int and value < 1:
             raise self.error(f"'{key}' has to be 1 or more, not {value}")
 
-    def check_run(self, run):
-        """Raise unless it can be passed on the kernel's command line."""
+    def check_run(self, entries):
+        """Raise unless it can be passed on the kernel's command line, or is
+        left out where the kernel is the target.
+        """
+        run = entries.get("run", "")
+        if not run and "kernel" in entries:
+            for path in ("programs", "root"):
+                if path in entries or (self.directory / path).exists():
+                    raise self.error(f"'{path}' is for a guest with 'run'")
+            return
         if not run:
             raise self.error("'run' is missing: the command line that runs "
                              "the target in the guest")
@@ -150,6 +160,11 @@ class Reader:
             path = self.directory / text
             remedy = (f"'{key}' is below {self.directory}, or below the build "
                       "directory with @build@/ in front")
+        reason = path.with_name(path.name + ".skipped")
+        if reason.is_file():
+            raise self.error(f"'{key}': {path} could not be built: "
+                             f"{reason.read_text().strip()}; see to that, and "
+                             + remedy)
         if not path.is_file():
             raise self.error(f"'{key}': {path} is missing: {remedy}")
         return path
@@ -171,7 +186,7 @@ def read_target(directory, build):
     directory = Path(directory).resolve()
     reader = Reader(directory, Path(build))
     entries = reader.load()
-    reader.check_run(entries.get("run", ""))
+    reader.check_run(entries)
     reader.check_snapshot(entries.get("snapshot", {}))
     entries["programs"] = [reader.locate("programs", text)
                            for text in entries.get("programs", [])]
@@ -180,7 +195,8 @@ def read_target(directory, build):
         if names.count(name) > 1:
             raise reader.error(f"'programs' has two files {name}, and both "
                                "would be the guest's /bin/" + name)
-    if "kernel" in entries:
-        entries["kernel"] = reader.locate("kernel", entries["kernel"])
+    for key in ("emulator", "kernel"):
+        if key in entries:
+            entries[key] = reader.locate(key, entries[key])
     reader.check_seeds()
-    return Target(directory, **entries)
+    return Target(directory, **{"run": None, **entries})

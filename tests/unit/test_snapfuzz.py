@@ -94,6 +94,10 @@ class Targets(Directory):
                 ('run = "x"\nprograms = ["seeds/1", "seeds/1"]\n',
                  "two files 1,.*/bin/1"),
                 ('run = "x"\nkernel = "vmlinuz"\n', "'kernel': .*missing"),
+                ('run = "x"\nemulator = "@build@/qemu"\n',
+                 "'emulator': .*build/qemu is missing: run 'make'"),
+                ('kernel = "seeds/1"\nprograms = ["seeds/1"]\n',
+                 "'programs' is for a guest with 'run'"),
                 ('run = "x"\n[snapshot]\nafl = true\n',
                  "'snapshot.afl' is set by snapfuzz: remove it"),
                 ('run = "x"\n[snapshot]\nfile = ["x"]\n',
@@ -101,6 +105,12 @@ class Targets(Directory):
             with self.subTest(text=text):
                 with self.assertRaisesRegex(SnapfuzzError, words):
                     self.read(text)
+
+    def test_program_that_could_not_be_built(self):
+        (self.build / "prog.skipped").write_text("no source\n")
+        with self.assertRaisesRegex(
+                SnapfuzzError, "could not be built: no source; see to that"):
+            self.read('run = "x"\nprograms = ["@build@/prog"]\n')
 
     def test_no_description(self):
         with self.assertRaisesRegex(SnapfuzzError, "missing: name a target's"):
@@ -130,6 +140,18 @@ class Machines(Directory):
     def machine(self, text):
         """The machine of a target with this description."""
         return Machine(self.places, self.read(text), self.work / "initrd")
+
+    def test_program_without_an_initramfs(self):
+        machine = self.machine('kernel = "seeds/1"\nappend = "x=1"\n'
+                               'emulator = "@build@/made/prog"\n')
+        machine.make_initrd()
+        self.assertFalse(machine.initrd.exists())
+        self.assertEqual(machine.command(console="/tmp/c")[:-2], [
+            str(self.build / "made" / "prog"), "-machine", "pc", "-m", "256",
+            "-smp", "1", "-display", "none", "-nodefaults",
+            "-kernel", str(self.target / "seeds" / "1"),
+            "-chardev", "file,id=console,path=/tmp/c",
+            "-serial", "chardev:console", "-append", "x=1"])
 
     def test_command(self):
         machine = self.machine(
