@@ -4,40 +4,46 @@
 says is to be expected.
 """
 
+import dataclasses
 import os
 import re
 import struct
 import subprocess
 import sys
 import tempfile
-import tomllib
+from pathlib import Path
 
-import image
-from cpio import Archive
 from tap import Skip, Tap, equal
 from test_fuzz import Bench, find_crash, fuzz, results
-from vm import BUILD, QEMU, ROOT
+from vm import BUILD, ROOT
+
+sys.path.insert(0, os.path.join(ROOT, "harness"))
+# Its directory is added above.
+from snapfuzz import SnapfuzzError    # noqa: E402
+from snapfuzz.machine import Machine, Places    # noqa: E402
+from snapfuzz.target import read_target    # noqa: E402
 
 TARGETS = os.path.join(ROOT, "targets")
+OPERATIONS = os.path.join(TARGETS, "device", "operations")
 
 
-def read_target(name):
-    """The description of a target, and its directory."""
-    directory = os.path.join(TARGETS, name)
-    with open(os.path.join(directory, "target.toml"), "rb") as file:
-        return tomllib.load(file), directory
+def find_target(name):
+    """The target of this name, as its target.toml has it."""
+    try:
+        return read_target(os.path.join(TARGETS, name), BUILD)
+    except SnapfuzzError as error:
+        if "could not be built" in str(error):
+            raise Skip(str(error)) from None
+        raise
 
 
-def properties(target, *more):
-    """Properties of the device, as a target wants them."""
-    words = [f"{name}={value}" for name, value in
-             target.get("snapshot", {}).items()]
-    return ",".join([*words, *more])
-
-
-def count_seeds(directory):
-    """How many seeds a target has."""
-    return len(os.listdir(os.path.join(directory, "seeds")))
+def machine_of(bench, target):
+    """The machine that runs a target."""
+    initrd = Path(bench.path("initrd-" + target.name))
+    machine = Machine(Places(Path(ROOT), Path(BUILD)), target, initrd)
+    if not initrd.exists():
+        machine.make_initrd()
+    return machine
 
 
 def check_exact(end, seeds):
@@ -49,36 +55,21 @@ def check_exact(end, seeds):
         raise AssertionError(end.stderr)
 
 
-def expat_command(bench, *more):
-    """A machine with Expat's harness in it."""
-    target, directory = read_target("expat")
-    program = target["programs"][0].replace("@build@", BUILD)
-    if not os.path.exists(program):
-        with open(program + ".skipped", encoding="ascii") as file:
-            raise Skip(file.read().strip())
-    initrd = bench.path("initrd-expat")
-    if not os.path.exists(initrd):
-        archive = Archive()
-        archive.add_file("/bin/" + target["run"], program)
-        image.write_initrd(initrd, archive)
-    return bench.command(target["run"], properties(target, *more),
-                         initrd=initrd), directory
-
-
 def check_expat_seeds(bench):
-    """Each seed is parsed, twice, and nothing is left behind."""
-    _, directory = expat_command(bench)
-    seeds = os.path.join(directory, "seeds")
-    check_exact(bench.run(expat_command(
-        bench, f"seeds={seeds}", "verify=on")[0]), seeds)
+    """Each seed is parsed, and nothing of that is left behind."""
+    target = find_target("expat")
+    command = machine_of(bench, target).command(f"seeds={target.seeds}",
+                                                "verify=on")
+    check_exact(bench.run(command), target.seeds)
 
 
 def check_expat_campaign(bench):
     """afl-fuzz gets ahead in it, and finds no bug."""
-    command, directory = expat_command(bench, "afl=on")
-    out, stats = fuzz(bench, os.path.join(directory, "seeds"), command,
-                      "-E", "1000", "-x", os.path.join(directory, "dict"))
-    if int(stats["corpus_count"]) < count_seeds(directory) + 30:
+    target = find_target("expat")
+    out, stats = fuzz(bench, str(target.seeds),
+                      machine_of(bench, target).command("afl=on"),
+                      "-E", "1000", "-x", str(target.dictionary))
+    if int(stats["corpus_count"]) < len(os.listdir(target.seeds)) + 30:
         raise AssertionError("hardly anything was found")
     if int(stats["edges_found"]) < 800:
         raise AssertionError("too few edges")
@@ -86,69 +77,57 @@ def check_expat_campaign(bench):
     equal("crashes", [name for name in crashes if name.startswith("id:")], [])
 
 
-def device_command(options, emulator=None, more=()):
-    """A machine whose guest accesses a device's registers."""
-    target, directory = read_target("device")
-    emulator = emulator or target["emulator"].replace("@build@", BUILD)
-    return [emulator, "-m", str(target["memory"]), "-display", "none",
-            "-nodefaults", "-kernel",
-            target["kernel"].replace("@build@", BUILD),
-            *(more or ["-append", target["append"], *target["qemu"]]),
-            "-device", "snapshot," + options], directory
-
-
-def operations(directory, way, file):
+def operations(way, file):
     """Have an input made into text, or the other way round."""
-    return subprocess.run([os.path.join(directory, "operations"), way, file],
-                          check=True, stdout=subprocess.PIPE).stdout
+    return subprocess.run([OPERATIONS, way, file], check=True,
+                          stdout=subprocess.PIPE).stdout
 
 
 def check_operations(bench):
     """Inputs to text and back; what cannot be read is told."""
-    _, directory = read_target("device")
-    seeds = os.path.join(directory, "seeds")
-    for name in os.listdir(seeds):
-        seed = os.path.join(seeds, name)
-        text = bench.path("text")
+    text = bench.path("text")
+    for seed in find_target("device").seeds.iterdir():
         with open(text, "wb") as file:
-            file.write(operations(directory, "decode", seed))
-        with open(seed, "rb") as file:
-            equal(name, operations(directory, "encode", text), file.read())
+            file.write(operations("decode", seed))
+        equal(seed.name, operations("encode", text), seed.read_bytes())
     with open(text, "wb") as file:
         file.write(b"wait 1 # and\nwrite4 bar1+0x20\n")
-    end = bench.run([os.path.join(directory, "operations"), "encode", text])
+    end = bench.run([OPERATIONS, "encode", text])
     equal("exit code", end.returncode, 1)
     if "line 2: " not in end.stderr:
         raise AssertionError(end.stderr)
 
 
+def ordinary_device(bench, **more):
+    """The target device with the ordinary QEMU, which counts nothing of its
+    own code; @more are other entries of target.toml.
+    """
+    entries = {"emulator": None, "snapshot": {}, **more}
+    return machine_of(bench, dataclasses.replace(find_target("device"),
+                                                 **entries))
+
+
 def check_device_refused(bench):
     """A device that QEMU cannot migrate, and a QEMU that counts nothing."""
-    edu = device_command("seeds=/dev/null", QEMU, [
-        "-append", "device=1234:11e8", "-device", "edu",
-        "-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"])[0]
-    end = bench.run(edu)
+    machine = ordinary_device(bench, append="device=1234:11e8", qemu=[
+        "-device", "edu", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"])
+    end = bench.run(machine.command("seeds=/dev/null"))
     if end.returncode == 0 or "edu" not in end.stderr:
         raise AssertionError(f"{end.returncode}: {end.stderr}")
-    end = bench.run(device_command("coverage=qemu", QEMU)[0])
+    end = bench.run(ordinary_device(bench).command("coverage=qemu"))
     equal("exit code", end.returncode, 1)
     if "instrument-qemu" not in end.stderr:
         raise AssertionError(end.stderr)
 
 
-def device_properties(*more):
-    """The properties that the target has."""
-    return properties(read_target("device")[0], *more)
-
-
 def check_device_seeds(bench):
-    """Each seed is run; QEMU counts much, where it counts, and the guest less."""
-    seeds = os.path.join(TARGETS, "device", "seeds")
-    for emulator, options, least in (
-            (None, device_properties(f"seeds={seeds}", "verify=on"), 20),
-            (QEMU, f"seeds={seeds},verify=on", 1)):
-        end = bench.run(device_command(options, emulator)[0])
-        check_exact(end, seeds)
+    """Each seed is run; QEMU counts much, where it counts, and the guest less.
+    """
+    target = find_target("device")
+    for machine, least in ((machine_of(bench, target), 20),
+                           (ordinary_device(bench), 1)):
+        end = bench.run(machine.command(f"seeds={target.seeds}", "verify=on"))
+        check_exact(end, target.seeds)
         counts = [int(count) for count in re.findall(
             r"us, (\d+) bytes of the map", end.stdout)]
         if min(counts) < least or max(counts) < least + 3:
@@ -157,7 +136,7 @@ def check_device_seeds(bench):
 
 def crashes_qemu(bench, file):
     """Does this input end QEMU, by the assertion that is known?"""
-    end = bench.run(device_command(f"seeds={file}", QEMU)[0])
+    end = bench.run(ordinary_device(bench).command(f"seeds={file}"))
     return end.returncode == -6 and "vmxnet3_setup_tx_offloads" in end.stderr
 
 
@@ -165,18 +144,18 @@ def check_device_campaign(bench):
     """afl-fuzz finds an input that ends QEMU, by what QEMU counts of itself.
     Restores are exact after all that it has tried.
     """
-    _, directory = read_target("device")
+    target = find_target("device")
+    machine = machine_of(bench, target)
     known = bench.path("known")
-    with open(os.path.join(directory, "seeds", "packet"), "rb") as file:
-        seed = file.read()
+    seed = (target.seeds / "packet").read_bytes()
     with open(known, "wb") as file:     # offload mode 1 of a descriptor
         file.write(seed.replace(struct.pack("<HI", 0x80c, 0x3000),
                                 struct.pack("<HI", 0x80c, 0x3400)))
     if not crashes_qemu(bench, known):
         raise Skip("this QEMU does not have the bug")
     out, stats = fuzz(bench, bench.inputs("packet", {"packet": seed}),
-                      device_command(device_properties("afl=on"))[0],
-                      "-D", "-V", "200", until_crash=True)
+                      machine.command("afl=on"), "-D", "-V", "200",
+                      until_crash=True)
     crash = find_crash(bench, out, 6)
     if not crashes_qemu(bench, crash):
         raise AssertionError("the crash is not seen again")
@@ -184,9 +163,7 @@ def check_device_campaign(bench):
         raise AssertionError("that is too many for a flip of one bit")
     if int(stats["edges_found"]) < 150:
         raise AssertionError("too few edges")
-    queue = os.path.join(out, "queue")
-    end = bench.run(device_command(
-        device_properties(f"seeds={queue}", "verify=on"))[0])
+    end = bench.run(machine.command(f"seeds={out}/queue", "verify=on"))
     equal("exit code", end.returncode, 0)
     equal("ends", set(results(end.stdout).values()), {"done 0"})
     if "restore is not exact" in end.stderr or len(results(end.stdout)) < 10:
