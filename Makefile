@@ -100,7 +100,7 @@ distclean:
 
 help:
 	@echo 'make                build QEMU with the device, and the guest'
-	@echo 'make demo           and run the demonstration in the guest'
+	@echo 'make demo           and demonstrate it: a rewind, and a campaign'
 	@echo 'make check          and run all tests; last line: the counts'
 	@echo 'make qemu           only build/bin/qemu-system-x86_64'
 	@echo 'make guest          only build/guest/vmlinuz, initramfs.cpio.gz'

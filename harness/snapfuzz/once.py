@@ -202,7 +202,8 @@ def report(result, target):
     if number:
         print(f"QEMU itself has crashed, by signal {number} "
               f"({signal.Signals(number).name})")
-    lines = symbols.symbolise(output + result.errors, target.programs)
+    lines = symbols.symbolise(
+        output + result.errors + result.console, target.programs)
     for title, text in (
             ("where that is:", "\n".join(lines)),
             ("the guest's kernel:",

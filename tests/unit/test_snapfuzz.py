@@ -267,6 +267,7 @@ class Symbols(unittest.TestCase):
                 check=True).stdout.splitlines() if line.endswith(" here"))
             address = hex(int(address, 16))
             for text in (f"signal 11, at {address}\n", f"at {address}\n" * 2,
+                         f"[ 2.7] RIP: 0033:{address}\n",
                          f"#0 0x7f in f (/bin/prog+{address}) (BuildId: 0)"):
                 lines = symbols.symbolise(text, [program])
                 self.assertEqual(len(lines), 1)
