@@ -22,101 +22,81 @@ SEED = b"abcdefghijklmnopqrstuvwxyz"
 # have to be right are more than it takes without.
 EXECUTIONS = "12000"
 
-# Of each layout: bytes of a header, of two integers, where the second begins, of
-# two arrays; of a header: the bits of the number of comparisons, where the kind
-# is, which is 0 for integers and 1 for arrays.
+# Bytes of a header and of two integers
 PLACES, SLOTS = 65536, 32
-LAYOUTS = {
-    "2_42": (2, 42, 8, 66, 6, 11),
-    "2_72": (2, 72, 32, 72, 6, 11),
-}
-MAGIC = 0x7e3a91c45fd208b6
+SIZES = {"8_32": (8, 32), "2_42": (2, 42), "2_72": (2, 72)}
+
+# What the second of the two fork servers has in its environment
+MARK = "___AFL_EINS_ZWEI_POLIZEI___"
+
+# What the program wants, in this order
+MAGIC = b"\x7e\x3a\x91\xc4\x5f\xd2\x08\xb6"
+KIND = 0x5ca1ab1e
+WORD = b"Wegweiser\0"
 
 
 class Comparisons:
-    """A fuzzer's segment for comparisons, in one of the layouts."""
+    """A fuzzer's segment for comparisons, in the layout "2_72": headers of two
+    bytes, with the number of comparisons in the first six bits and their kind,
+    0 for integers and 1 for arrays, in the twelfth.
+    """
+    header, operands = SIZES["2_72"]
 
-    def __init__(self, layout):
-        (self.header, self.integers, self.second, self.arrays, self.hits_bits,
-         self.kind_at) = LAYOUTS[layout]
+    def __init__(self):
         self.segment = afl_client.Segment(
-            PLACES * (self.header + SLOTS * self.integers))
+            PLACES * (self.header + SLOTS * self.operands))
 
     def environment(self):
         """What tells QEMU of it."""
-        return {"__AFL_CMPLOG_SHM_ID": str(self.segment.id),
-                "___AFL_EINS_ZWEI_POLIZEI___": "1"}
+        return {"__AFL_CMPLOG_SHM_ID": str(self.segment.id), MARK: "1"}
 
     def clear(self):
         """Forget all of them, as afl-fuzz does before a run."""
         self.segment.write(bytes(PLACES * self.header))
 
     def slots(self, kind):
-        """The bytes of all comparisons of a kind."""
-        size = (self.integers, self.arrays)[kind]
+        """The operands of all comparisons of a kind."""
         headers = self.segment.read(PLACES * self.header)
-        for place in range(PLACES):
-            header = int.from_bytes(
-                headers[place * self.header:(place + 1) * self.header],
-                "little")
-            hits = header & ((1 << self.hits_bits) - 1)
-            if header >> self.kind_at & 1 == kind:
-                for slot in range(min(hits, SLOTS)):
-                    yield self.segment.read_at(
-                        PLACES * self.header +
-                        place * SLOTS * self.integers + slot * size, size)
+        for place, (header,) in enumerate(struct.iter_unpack("=H", headers)):
+            if header >> 11 & 1 != kind:
+                continue
+            for slot in range(min(header & 63, SLOTS)):
+                yield self.segment.read_at(
+                    PLACES * self.header +
+                    (place * SLOTS + slot) * self.operands, self.operands)
 
     def pairs(self):
         """The integers that have been compared."""
         return {(struct.unpack_from("=Q", data)[0],
-                 struct.unpack_from("=Q", data, self.second)[0])
+                 struct.unpack_from("=Q", data, 32)[0])
                 for data in self.slots(0)}
 
 
 def check_sizes(_):
-    """A segment of another size is refused; without the mark, none is used."""
-    segment = afl_client.Segment(1 << 20)
-    for mark, expected in (({"___AFL_EINS_ZWEI_POLIZEI___": "1"}, 1), ({}, 0)):
-        env = {"__AFL_CMPLOG_SHM_ID": str(segment.id), **mark}
-        with afl_client.Client(payload(), env=env,
-                               stderr=tempfile.TemporaryFile()) as client:
-            if expected:
-                equal("exit code", client.process.wait(60), expected)
-                client.stderr.seek(0)
-                message = client.stderr.read().decode()
-                if "a CmpLog map of 1048576 bytes" not in message:
-                    raise AssertionError(message)
-            else:
+    """The size of the segment tells the layout; another one is refused."""
+    sizes = {layout: PLACES * (header + SLOTS * integers) for
+             layout, (header, integers) in SIZES.items()}
+    for name, size in {**sizes, "other": 1 << 20}.items():
+        segment = afl_client.Segment(size)
+        env = {"__AFL_CMPLOG_SHM_ID": str(segment.id), MARK: "1"}
+        with tempfile.TemporaryFile() as log, \
+                afl_client.Client(payload(), env=env, stderr=log) as client:
+            if name in SIZES:
                 client.greet()
                 equal("a run", client.run(b"x")[0], 0)
-    segment.remove()
+                continue
+            equal("exit code", client.process.wait(60), 1)
+            log.seek(0)
+            message = log.read().decode()
+            for words in ("a CmpLog map of 1048576 bytes",
+                          *map(str, sizes.values())):
+                if words not in message:
+                    raise AssertionError(message)
+        segment.remove()
 
 
-def check_integers(bench):
-    """A run's comparisons, twice, with a restore and its check between."""
-    log = Comparisons("2_72")
-    command = bench.command("compare", "afl=on,verify=on")
-    first = int.from_bytes(SEED[:8], "little")
-    with afl_client.Client(command, env=log.environment()) as client:
-        client.greet()
-        for _ in range(2):
-            log.clear()
-            equal("a run", client.run(SEED)[0], 0)
-            if not {(first, MAGIC), (MAGIC, first)} & log.pairs():
-                raise AssertionError(f"compared: {log.pairs()}")
-        log.clear()
-        equal("next comparison", client.run(struct.pack("=Q", MAGIC) +
-                                            SEED)[0], 0)
-        second = int.from_bytes(SEED[:4], "little")
-        cases = {value for pair in log.pairs() if second in pair
-                 for value in pair}
-        if not {0x5ca1ab1e, 0x0ddba115, 0xca55e77e} <= cases:
-            raise AssertionError(f"cases of a switch: {log.pairs()}")
-    log.segment.remove()
-
-
-def check_arrays(bench):
-    """Strings and memory, as afl-clang-fast has them compared."""
+def compile_text(bench):
+    """The program as afl-clang-fast has it report; returns an initramfs."""
     made, program = bench.path("text.o"), bench.path("text")
     for command, env in (
             ([need("afl-clang-fast"), "-DTEXT", "-O1", "-fno-builtin", "-c",
@@ -127,19 +107,35 @@ def check_arrays(bench):
             raise AssertionError(f"{command}: {end.stderr}")
     initrd = bench.path("initrd-text")
     image.make_initrd(initrd, {"/bin/text": program})
-    command = bench.command("text", "afl=on,verify=on", initrd=initrd)
-    log = Comparisons("2_42")
-    magic = struct.pack(">Q", MAGIC)
+    return initrd
+
+
+def check_hooks(bench):
+    """What was compared is there after each run, with a restore between."""
+    log = Comparisons()
+    command = bench.command("text", "afl=on,verify=on",
+                            initrd=compile_text(bench))
+
+    def compared(client, data):
+        log.clear()
+        equal("a run", client.run(data)[0], 0)
+        return list(log.slots(1)), log.pairs()
+
+    def need_slot(slots, wanted, found):
+        if not any(wanted in slot and found in slot for slot in slots):
+            raise AssertionError(f"compared: {slots}")
+
     with afl_client.Client(command, env=log.environment()) as client:
         client.greet()
-        for data, wanted in ((SEED, magic), (magic + SEED, b"Wegweiser\0")):
-            log.clear()
-            equal("a run", client.run(data)[0], 0)
-            found = list(log.slots(1))
-            if not any(wanted in slot and data[:4] in slot or
-                       wanted in slot and data[12:20] in slot
-                       for slot in found):
-                raise AssertionError(f"compared: {found}")
+        arrays, pairs = compared(client, SEED)
+        need_slot(arrays, MAGIC, SEED[:8])
+        equal("the same again", compared(client, SEED), (arrays, pairs))
+        found = int.from_bytes(SEED[:4], "little")
+        _, pairs = compared(client, MAGIC + SEED)
+        if not {(found, KIND), (KIND, found)} & pairs:
+            raise AssertionError(f"compared: {pairs}")
+        arrays, _ = compared(client, MAGIC + struct.pack("<I", KIND) + SEED)
+        need_slot(arrays, WORD, SEED[:9])
     log.segment.remove()
 
 
@@ -165,9 +161,8 @@ def main():
             bench = Bench(work, "1")
         except FileNotFoundError as error:
             return tap.bail_out(f"{error.filename} is missing: run 'make'")
-        tap.check("another size", check_sizes, bench)
-        tap.check("integers", check_integers, bench)
-        tap.check("strings and memory", check_arrays, bench)
+        tap.check("sizes of the segment", check_sizes, bench)
+        tap.check("what was compared", check_hooks, bench)
         tap.check("afl-fuzz -c", check_campaign, bench)
     return tap.end()
 

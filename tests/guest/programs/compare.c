@@ -1,6 +1,6 @@
 /*
  * A harness behind comparisons that random changes of an input do not pass: of
- * integers, or with TEXT defined of strings and memory.
+ * integers, or with TEXT defined of memory, an integer and a string.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -22,9 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(word, data + 12, sizeof(word));
     word[sizeof(word) - 1] = '\0';
 #ifdef TEXT
-    (void)kind;
     if (!memcmp(&magic, "\x7e\x3a\x91\xc4\x5f\xd2\x08\xb6", sizeof(magic)) &&
-        !strcmp(word, "Wegweiser")) {
+        kind == 0x5ca1ab1e && !strcmp(word, "Wegweiser")) {
         abort();
     }
 #else
