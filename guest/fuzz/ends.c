@@ -5,7 +5,9 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <execinfo.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,15 +38,51 @@ static unsigned long code_address(const void *context)
 #endif
 }
 
-/* The process may be in any state, so that only our own memory is used. */
+/* Calls that a report of a signal has, and those that the handler adds */
+#define CALLS_MAX   16
+#define OWN_MAX     4
+
+/* Append the calls that have led to the instruction at @code. */
+static void add_calls(char *text, size_t size, unsigned long code)
+{
+    void *calls[CALLS_MAX + OWN_MAX];
+    int count = backtrace(calls, CALLS_MAX + OWN_MAX);
+    size_t used = strlen(text);
+    int at = 0;
+
+    while (at < count && (unsigned long)calls[at] != code) {
+        at++;
+    }
+    /* A return address may be that of another line: one less is not. */
+    for (at++; at < count && used < size; at++) {
+        used += snprintf(text + used, size - used, "\n  from 0x%lx",
+                         (unsigned long)calls[at] - 1);
+    }
+}
+
+/*
+ * The process may be in any state, so that only our own memory is used, but for
+ * the stack.  If that is damaged there may be another signal, and the report is
+ * what there is until then.
+ */
 static void on_signal(int number, siginfo_t *info, void *context)
 {
-    char text[160];
+    static char text[160 + CALLS_MAX * sizeof("\n  from 0x123456789abcdef0")];
+    /* volatile: this function may interrupt itself. */
+    static volatile bool has_begun;
+    static int first;
 
-    snprintf(text, sizeof(text),
-             "signal %d (%s), code %d, address %p, at 0x%lx", number,
-             sigabbrev_np(number), info->si_code, info->si_addr,
-             code_address(context));
+    if (!has_begun) {
+        has_begun = true;
+        first = number;
+        snprintf(text, sizeof(text),
+                 "signal %d (%s), code %d, address %p, at 0x%lx", number,
+                 sigabbrev_np(number), info->si_code, info->si_addr,
+                 code_address(context));
+        add_calls(text, sizeof(text), code_address(context));
+    }
+    number = first;
+    has_begun = false;
     coverage_collect();
     snap_crash(the_runs, number, sanitizer_text ?: text);
     /* There was no run: it ends as it would without us. */
@@ -82,7 +120,10 @@ static void catch_signals(void)
     /* A stack of its own: that of the target may have overflowed. */
     static char stack[64 << 10];
     stack_t other = { .ss_sp = stack, .ss_size = sizeof(stack) };
+    void *call;
 
+    /* The first time it makes preparations. */
+    backtrace(&call, 1);
     sigaltstack(&other, NULL);
     for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
         sigaction(signals[i], &action, NULL);

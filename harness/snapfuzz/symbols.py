@@ -9,9 +9,9 @@ from pathlib import Path
 PT_LOAD, EXECUTABLE = 1, 1
 ET_EXEC = 2
 
-# "at 0x401234" of our library, "RIP: 0033:0x401234" of the kernel for a program,
-# and "(/bin/prog+0x1234)" of sanitizers
-ABSOLUTE = re.compile(r"\b(?:at |RIP: 0033:)(0x[0-9a-f]+)\b")
+# "at 0x401234" and "from 0x401234" of our library, "RIP: 0033:0x401234" of the
+# kernel for a program, and "(/bin/prog+0x1234)" of sanitizers
+ABSOLUTE = re.compile(r"\b(?:at |from |RIP: 0033:)(0x[0-9a-f]+)\b")
 RELATIVE = re.compile(r"\(?(\S*/)?([\w.+-]+)\+(0x[0-9a-f]+)\)?")
 
 

@@ -22,6 +22,9 @@ from tap import Skip, Tap, becomes, equal
 from vm import (BUILD, LONG_TIMEOUT, QEMU, ROOT, TIMEOUT, X86_64, children,
                 gone, payload)
 
+sys.path.insert(0, os.path.join(ROOT, "harness"))
+from snapfuzz.symbols import symbolise    # noqa: E402  (added above)
+
 ARCHIVE = os.path.join(BUILD, "guest", "fuzz", "libsnapshot-fuzz.a")
 RECORDS = os.path.join(ROOT, "targets", "records", "records.c")
 SEEDS = os.path.join(ROOT, "targets", "records", "seeds")
@@ -99,6 +102,17 @@ def check_files(bench):
         raise AssertionError(end.stderr)
     if "signal 11 (SEGV), code 1, address 0x8" not in end.stdout:
         raise AssertionError(end.stdout)
+    check_calls(end.stdout)
+
+
+def check_calls(output):
+    """abort() is in the C library; the report says who has called it."""
+    report = re.search(r"^    signal 6 \(ABRT\).*\n(?:      from 0x.*\n)+",
+                       output, re.MULTILINE)
+    lines = symbolise(report[0] if report else "",
+                      [os.path.join(image.test_programs(), "ends")])
+    if not any("LLVMFuzzerTestOneInput" in line for line in lines):
+        raise AssertionError(f"{lines}: {output}")
 
 
 def check_protocol(bench, kind, *options):

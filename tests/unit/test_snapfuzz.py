@@ -266,7 +266,7 @@ class Symbols(unittest.TestCase):
                 ["nm", program], stdout=subprocess.PIPE, text=True,
                 check=True).stdout.splitlines() if line.endswith(" here"))
             address = hex(int(address, 16))
-            for text in (f"signal 11, at {address}\n", f"at {address}\n" * 2,
+            for text in (f"signal 11, at {address}\n", f"from {address}\n" * 2,
                          f"[ 2.7] RIP: 0033:{address}\n",
                          f"#0 0x7f in f (/bin/prog+{address}) (BuildId: 0)"):
                 lines = symbols.symbolise(text, [program])
