@@ -15,6 +15,7 @@
  *   device=V:D   the same, each of them as operations on the PCI device with
  *                this vendor and device id, four hexadecimal digits each
  *                (device.c)
+ *   hostile=N    no tests: write anything anywhere (hostile.c)
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -163,6 +164,7 @@ static void parse_word(const char *word)
     const char *pages = after(word, "pages", '=');
     const char *dirty = after(word, "dirty", '=');
     const char *pool = after(word, "pool", '=');
+    const char *hostile = after(word, "hostile", '=');
     const char *list = after(word, "tests", '=');
 
     if (restores) {
@@ -173,6 +175,8 @@ static void parse_word(const char *word)
         opt.dirty = parse_number(dirty);
     } else if (pool) {
         opt.pool = parse_number(pool);
+    } else if (hostile) {
+        opt.hostile = parse_number(hostile);
     } else if (list) {
         opt.tests = list;
     } else if (device) {
@@ -281,6 +285,9 @@ void payload_main(uint32_t magic, const BootInfo *boot)
         paging_enable();
     }
     cpus = start_cpus();
+    if (opt.hostile) {
+        hostile();
+    }
     print("# BAR at 0x%x, %u CPUs, paging %s\n", (uint32_t)bar, cpus,
           opt.paging ? "on" : "off");
     for (unsigned int i = 0; i < TEST_COUNT; i++) {

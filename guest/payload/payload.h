@@ -182,6 +182,12 @@ SnapshotBar *find_device(bool reassign);
 /* The memory that it shares with the host, where firmware has put it */
 uint8_t *find_shared(void);
 
+/* And its size in bytes */
+uint32_t find_shared_size(void);
+
+/* For a moment, have the device not answer, and its BARs elsewhere. */
+void hide_bars(void);
+
 /* machine.c */
 
 unsigned int cpu_count(void);
@@ -212,6 +218,7 @@ typedef struct Options {
     bool reassign;          /* ignore the BAR address firmware gave */
     bool fuzz;              /* no tests: be a fuzzer's target */
     uint32_t device;        /* the same, by way of the device with this id */
+    uint32_t hostile;       /* no tests, unless 0: see hostile.c */
     const char *tests;      /* comma-separated, NULL: all */
 } Options;
 
@@ -268,6 +275,10 @@ void fuzz_words(const uint8_t *data, uint32_t size);
 /* Another: an emulated device, found by its id.  See device.c. */
 void fuzz_device(const uint8_t *data, uint32_t size);
 void fuzz_device_open(uint32_t id);
+
+/* hostile.c: write anything anywhere; the other CPUs call hostile_aside(). */
+void hostile(void) __attribute__((noreturn));
+void hostile_aside(unsigned int index) __attribute__((noreturn));
 
 /* tests.c, tests-cpu.c, tests-level.c, tests-smp.c: one function a test */
 void test_errors(void);

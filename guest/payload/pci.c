@@ -167,3 +167,27 @@ unsigned int pci_enable(uint32_t function, PciRegion *regions)
               PCI_COMMAND_MASTER);
     return count;
 }
+
+uint32_t find_shared_size(void)
+{
+    PciRegion region = { 0 };
+
+    bar_region(pci_find(SNAPSHOT_ID), SNAPSHOT_SHARED_BAR, &region);
+    return region.size;
+}
+
+void hide_bars(void)
+{
+    int f = pci_find(SNAPSHOT_ID);
+    uint32_t command = pci_read(f, PCI_COMMAND) & 0xffff;
+    uint32_t bar = pci_read(f, PCI_BAR(SNAPSHOT_BAR));
+    uint32_t shared = pci_read(f, PCI_BAR(SNAPSHOT_SHARED_BAR));
+
+    pci_write(f, PCI_COMMAND, command & ~PCI_COMMAND_MEMORY);
+    pci_write(f, PCI_BAR(SNAPSHOT_SHARED_BAR), bar);
+    pci_write(f, PCI_BAR(SNAPSHOT_BAR), POOL_BASE);
+    pci_write(f, PCI_COMMAND, command | PCI_COMMAND_MEMORY);
+    pci_write(f, PCI_BAR(SNAPSHOT_BAR), bar);
+    pci_write(f, PCI_BAR(SNAPSHOT_SHARED_BAR), shared);
+    pci_write(f, PCI_COMMAND, command);
+}

@@ -83,6 +83,9 @@ void ap_main(unsigned int index)
     if (opt.paging) {
         paging_enable();
     }
+    if (opt.hostile) {
+        hostile_aside(index);
+    }
     for (;;) {
         switch (load(&w->job)) {
         case JOB_COUNT:

@@ -203,9 +203,13 @@ void snapshot_start_machine(const SnapshotRest *rest,
         }
         runstate_set(state);
         vm_state_notify(true, state);
-    } else if (restored && runstate_needs_reset()) {
-        /* It had shut down or crashed; now it is an instant before that. */
-        runstate_set(RUN_STATE_PAUSED);
+    } else if (restored) {
+        /* "cont" is to bring it to the state of the save. */
+        vm_set_suspended(*restored == RUN_STATE_SUSPENDED);
+        if (runstate_needs_reset()) {
+            /* It had shut down or crashed; now it is an instant before. */
+            runstate_set(RUN_STATE_PAUSED);
+        }
     }
     if (!snapshot_staying() &&
         (rest->paused || rest->state == RUN_STATE_SUSPENDED)) {

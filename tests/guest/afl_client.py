@@ -161,7 +161,7 @@ def exited(status):
 
 
 def main():
-    """Run each letter of --inputs as an input; print what became of it."""
+    """Run each of --inputs, between commas; print what became of it."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--inputs", required=True)
     parser.add_argument("--limit", type=float, default=2)
@@ -173,10 +173,10 @@ def main():
         kind, size = client.greet()
         print(f"handshake {kind} {size}", flush=True)
         killed = 0
-        for letter in args.inputs:
-            status, seconds = client.run(letter.encode(), args.limit, killed)
+        for word in args.inputs.split(","):
+            status, seconds = client.run(word.encode(), args.limit, killed)
             killed = int(seconds >= args.limit)
-            print(letter, exited(status), len(client.used_map()), flush=True)
+            print(word, exited(status), len(client.used_map()), flush=True)
         os.close(client.control)
         print("end", client.process.wait(60), flush=True)
     return 0

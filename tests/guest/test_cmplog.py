@@ -11,8 +11,9 @@ import tempfile
 
 import afl_client
 import image
+from campaign import Bench, afl_environment, find_crash, fuzz, need
 from tap import Tap, equal
-from test_fuzz import (ARCHIVE, Bench, afl_environment, find_crash, fuzz, need)
+from test_fuzz import ARCHIVE
 from vm import ROOT, payload
 
 SOURCE = os.path.join(ROOT, "tests", "guest", "programs", "compare.c")

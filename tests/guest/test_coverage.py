@@ -13,8 +13,8 @@ import time
 import tomllib
 
 import afl_client
+from campaign import Bench, find_crash, fuzz, results
 from tap import Tap, equal
-from test_fuzz import Bench, find_crash, fuzz, results
 from vm import QEMU, ROOT
 
 TARGETS = os.path.join(ROOT, "targets")

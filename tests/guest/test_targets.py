@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from campaign import Bench, find_crash, fuzz, results
 from tap import Skip, Tap, equal
-from test_fuzz import Bench, find_crash, fuzz, results
 from vm import BUILD, ROOT
 
 sys.path.insert(0, os.path.join(ROOT, "harness"))

@@ -76,9 +76,13 @@ def payload(device="", *more):
 
 
 def children(pid):
-    """The pids of a process's children."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(child) for child in file.read().split()]
+    """The pids of a process's children, whichever thread has made them."""
+    found = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/children",
+                  encoding="ascii") as file:
+            found += [int(child) for child in file.read().split()]
+    return found
 
 
 def gone(pid, seconds=20):

@@ -13,10 +13,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "guest"))
 # Their directory is added above.
+from campaign import Bench, fuzz, results   # noqa: E402
 from tap import Tap, equal      # noqa: E402
 from test_coverage import (ICOUNT, VFAT_SEEDS, contents,    # noqa: E402
                            edges, maps_of)
-from test_fuzz import Bench, fuzz, results     # noqa: E402
 from vm import BUILD            # noqa: E402
 
 KERNEL = os.path.join(BUILD, "kcov", "bzImage")

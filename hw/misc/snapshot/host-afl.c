@@ -66,12 +66,15 @@ const char snapshot_afl_signature[] __attribute__((used)) =
  */
 #define START_UP_MS     10000
 
+/* How often the keeper, which looks once a second, is told of the main loop */
+#define BEAT_MS         300
+
 typedef struct SnapshotAfl {
     SnapshotHost parent;
     bool has_input;             /* inputs come in shared memory */
     pid_t helper;               /* 0: none */
     int helper_fd;              /* at its end when the helper is */
-    QEMUTimer *start_up;
+    QEMUTimer *start_up, *beat;
 } SnapshotAfl;
 
 static bool get_word(uint32_t *word)
@@ -285,6 +288,7 @@ static void afl_free(SnapshotHost *h)
 
     bury_helper(a);
     timer_free(a->start_up);
+    timer_free(a->beat);
     g_free(a);
 }
 
@@ -306,6 +310,15 @@ static void greet_in_time(SnapshotAfl *a)
     a->start_up = timer_new_ms(QEMU_CLOCK_REALTIME, greet_early, a);
     timer_mod(a->start_up, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
               START_UP_MS / 2);
+}
+
+/* The keeper takes a QEMU that does not come here for one that hangs. */
+static void beat(void *opaque)
+{
+    SnapshotAfl *a = opaque;
+
+    qatomic_set(&snapshot_kept->beats, snapshot_kept->beats + 1);
+    timer_mod(a->beat, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + BEAT_MS);
 }
 
 /*
@@ -416,5 +429,7 @@ SnapshotHost *snapshot_host_afl(SnapshotShared *shared,
     /* If afl-fuzz goes, even by SIGKILL, nobody else would end us. */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     greet_in_time(a);
+    a->beat = timer_new_ms(QEMU_CLOCK_REALTIME, beat, a);
+    beat(a);
     return &a->parent;
 }

@@ -8,6 +8,10 @@
  * by the same signal, and forks another QEMU, which takes the next input when
  * its guest has booted.
  *
+ * A QEMU that hangs, by a bug in the device model that is fuzzed, say, does not
+ * hear of afl-fuzz's time limit.  So its main loop counts in that page, too,
+ * and the keeper kills it if it does not for long.
+ *
  * None of this is on the way of a run: pipes and memory of afl-fuzz are the
  * child's, too.
  *
@@ -18,9 +22,18 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include "hw/misc/snapshot_keeper.h"
+#include "qemu/cutils.h"
 #include "run.h"
 
+/*
+ * Seconds without a sign of QEMU's main loop, unless SNAPSHOT_HANG_LIMIT says
+ * otherwise; 0: for ever.  What the monitor may ask for takes its time, too.
+ */
+#define HANG_LIMIT      60
+
 static SnapshotKept own;
+static sigset_t mask;           /* of signals, as it was */
+static sigset_t heard;          /* those that the keeper waits for */
 SnapshotKept *snapshot_kept = &own;
 
 /* Does the program that has started us know the handshake since 4.20? */
@@ -101,6 +114,7 @@ static void end_run(pid_t pid, int status)
 /* End as QEMU has. */
 static void G_NORETURN end(int status)
 {
+    sigprocmask(SIG_SETMASK, &mask, NULL);
     if (WIFSIGNALED(status)) {
         signal(WTERMSIG(status), SIG_DFL);
         raise(WTERMSIG(status));
@@ -108,15 +122,83 @@ static void G_NORETURN end(int status)
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE);
 }
 
+/* Has somebody stopped the process, with a debugger maybe? */
+static bool is_stopped(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid);
+    g_autofree char *text = NULL;
+    const char *after;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL)) {
+        return false;
+    }
+    after = strrchr(text, ')');         /* the name, which may have any text */
+    return after && (g_str_has_prefix(after, ") T") ||
+                     g_str_has_prefix(after, ") t"));
+}
+
+/* Called once a second: does QEMU hang, for longer than is allowed? */
+static bool hangs(pid_t pid)
+{
+    static uint32_t last, seconds;
+    const char *text = getenv("SNAPSHOT_HANG_LIMIT");
+    uint32_t beats = qatomic_read(&snapshot_kept->beats);
+    unsigned int limit;
+
+    if (!text || qemu_strtoui(text, NULL, 10, &limit) < 0) {
+        limit = HANG_LIMIT;
+    }
+    if (!snapshot_kept->ready || beats != last || is_stopped(pid)) {
+        last = beats;
+        seconds = 0;
+    }
+    return limit && ++seconds > limit;
+}
+
+/* There is no afl-fuzz any more, and in a second no QEMU either. */
+static void G_NORETURN end_qemu(pid_t pid)
+{
+    const struct timespec second = { .tv_sec = 1 };
+    sigset_t child;
+
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    kill(pid, SIGTERM);
+    sigtimedwait(&child, NULL, &second);
+    kill(pid, SIGKILL);
+    _exit(EXIT_FAILURE);
+}
+
+/* Wait for QEMU to end, if need be by our hand; returns how it did. */
+static int wait_for_end(pid_t pid)
+{
+    const struct timespec second = { .tv_sec = 1 };
+    int status;
+
+    while (waitpid(pid, &status, WNOHANG) != pid) {
+        int number = sigtimedwait(&heard, NULL, &second);
+
+        if (number == SIGTERM) {
+            end_qemu(pid);
+        }
+        if (number < 0 && errno == EAGAIN && hangs(pid)) {
+            tell("QEMU's main loop hangs");
+            kill(pid, SIGKILL);
+        }
+    }
+    return status;
+}
+
 /* Wait for QEMU; returns if there is to be another. */
 static void keep(pid_t pid)
 {
     int status;
 
-    if (pid < 0 || RETRY_ON_EINTR(waitpid(pid, &status, 0)) < 0) {
+    if (pid < 0) {
         tell("no process for QEMU: %s", strerror(errno));
         _exit(EXIT_FAILURE);
     }
+    status = wait_for_end(pid);
     /* What cannot boot once will not the next time, and 0 is no failure. */
     if (!snapshot_kept->ready || status == 0) {
         end(status);
@@ -145,11 +227,16 @@ void snapshot_keep(int argc, char **argv)
     }
     snapshot_kept = page;
     *snapshot_kept = own;
+    sigemptyset(&heard);
+    sigaddset(&heard, SIGCHLD);
+    sigaddset(&heard, SIGTERM);
+    sigprocmask(SIG_BLOCK, &heard, &mask);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     while ((pid = fork()) != 0) {
         keep(pid);
     }
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
     if (getppid() != self) {
         _exit(EXIT_FAILURE);
     }

@@ -220,6 +220,9 @@ static void tell_guest(SnapshotRuns *r, SnapshotResult res)
  */
 static void keep_process(void)
 {
+    if (qemu_shutdown_requested_get()) {
+        return;                 /* the user has told QEMU to quit */
+    }
     reboot_action = REBOOT_ACTION_SHUTDOWN;
     shutdown_action = SHUTDOWN_ACTION_PAUSE;
     panic_action = PANIC_ACTION_PAUSE;
@@ -458,6 +461,9 @@ static void run_bh(void *opaque)
     }
     if (!runstate_is_running() && r->cause != SHUTDOWN_CAUSE_NONE) {
         r->cause = SHUTDOWN_CAUSE_NONE;
+        if (runstate_needs_reset()) {
+            runstate_set(RUN_STATE_PAUSED);     /* a restore is as good */
+        }
         vm_start();
     }
     if (r->host->fd < 0 && runstate_is_running()) {

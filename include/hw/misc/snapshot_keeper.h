@@ -19,6 +19,7 @@ typedef struct SnapshotKept {
     bool new_handshake;         /* afl-fuzz knows the one since 4.20 */
     bool greeted;
     bool ready;                 /* the guest has asked for an input */
+    uint32_t beats;             /* counts while QEMU's main loop runs */
     SnapshotKeptPhase phase;
 } SnapshotKept;
 

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What tests of campaigns have in common: machines, monitors, afl-fuzz."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+
+import image
+from tap import Skip, Tap
+from vm import LONG_TIMEOUT, QEMU, TIMEOUT, X86_64, Channel
+
+
+class Bench:
+    """What the checks need: a directory, and how to start a machine."""
+
+    def __init__(self, work, smp):
+        self.work = work
+        self.smp = smp
+        self.initrd = self.path("initrd")
+        image.make_initrd(self.initrd)
+
+    def path(self, name):
+        """A file of this test."""
+        return os.path.join(self.work, name)
+
+    def command(self, program, options, *more, initrd=None):
+        """The command line of a machine that runs @program."""
+        return [QEMU, "-display", "none", "-nodefaults", "-m", "256",
+                "-smp", self.smp, "-serial", "file:" + self.path("console"),
+                "-kernel", X86_64.kernel, "-initrd", initrd or self.initrd,
+                "-append", f'console=ttyS0 quiet snapshot.run="{program}"',
+                "-device", "pvpanic-pci", "-device", f"snapshot,{options}",
+                *more]
+
+    def run(self, command, **more):
+        """Run a command to its end; returns what subprocess.run() does."""
+        return subprocess.run(command, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, check=False,
+                              timeout=LONG_TIMEOUT, **more)
+
+    def write(self, name, data):
+        """A file with this in it; returns its path."""
+        with open(self.path(name), "wb") as file:
+            file.write(data)
+        return self.path(name)
+
+    def read(self, name):
+        """What is in a file."""
+        with open(self.path(name), "rb") as file:
+            return file.read()
+
+    def inputs(self, name, inputs):
+        """A directory with these inputs, by name; returns its path."""
+        path = self.path(name)
+        os.mkdir(path)
+        for file, data in inputs.items():
+            with open(os.path.join(path, file), "wb") as stream:
+                stream.write(data)
+        return path
+
+
+class Monitor:
+    """The monitor of a QEMU that something else starts, such as afl-fuzz.
+
+    @options are for its command line, and it has to inherit @fd.
+    """
+
+    def __init__(self):
+        self._channel = Channel()
+        self.fd = self._channel.peer.fileno()
+        self.options = ["-chardev", f"socket,id=monitor,fd={self.fd}",
+                        "-mon", "chardev=monitor,mode=control"]
+        self._ready = False
+
+    def ask(self, command, timeout=TIMEOUT, **arguments):
+        """Run a command.  Returns its result, or the error."""
+        if not self._ready:
+            self._ready = True
+            self.ask("qmp_capabilities")
+        self.send(command, **arguments)
+        deadline = time.monotonic() + timeout
+        while line := self._channel.take(rb"[^\n]*\n", deadline):
+            reply = json.loads(line[1])
+            if "return" in reply or "error" in reply:
+                return reply.get("return", reply)
+        raise AssertionError(f"{command}: no answer from the monitor")
+
+    def send(self, command, **arguments):
+        """Give a command, and do not wait for the answer."""
+        self._channel.send(json.dumps(
+            {"execute": command, "arguments": arguments}).encode())
+
+
+def results(output):
+    """What became of each file, by its name."""
+    return {os.path.basename(name): words for name, words in re.findall(
+        r"^(\S+): ([^,]*), \d+ us", output, re.MULTILINE)}
+
+
+def need(program):
+    """Skip without this program of AFL++."""
+    if not shutil.which(program):
+        raise Skip(f"{program} is not installed")
+    return program
+
+
+def afl_environment():
+    """The environment for afl-fuzz in a test.
+
+    Without the options of sanitizers that "meson test" sets: they are not to
+    afl-fuzz's liking, and it ends.
+    """
+    inherited = {name: value for name, value in os.environ.items()
+                 if not name.endswith("SAN_OPTIONS")}
+    return {**inherited, "AFL_NO_UI": "1", "AFL_NO_AFFINITY": "1",
+            "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1",
+            "AFL_SKIP_CPUFREQ": "1"}
+
+
+def figures(out):
+    """The figures of a fuzzer's directory, by name; empty if it has none yet."""
+    try:
+        with open(os.path.join(out, "fuzzer_stats"), encoding="ascii") as file:
+            return dict(re.findall(r"(\w+)\s+: (\S+)", file.read()))
+    except FileNotFoundError:
+        return {}
+
+
+def fuzz(bench, seeds, command, *options, until_crash=False):
+    """A campaign of afl-fuzz, with these options of its own, which is to be
+    stable.  Returns its directory and its figures, by name.
+    """
+    out = tempfile.mkdtemp(prefix="out-", dir=bench.work)
+    more = {"AFL_BENCH_UNTIL_CRASH": "1"} if until_crash else {}
+    end = bench.run([need("afl-fuzz"), *options, "-t", "5000", "-i", seeds,
+                     "-o", out, "--", *command],
+                    env={**afl_environment(), **more})
+    stats = figures(os.path.join(out, "default"))
+    if not stats:
+        raise AssertionError(end.stdout + end.stderr)
+    Tap.comment(f"{stats['execs_done']} runs, {stats['execs_per_sec']}/s, "
+                f"{stats['corpus_count']} inputs, {stats['edges_found']} "
+                f"edges, stability {stats['stability']}")
+    if float(stats["stability"].rstrip("%")) < 99:
+        raise AssertionError(f"stability {stats['stability']}")
+    return os.path.join(out, "default"), stats
+
+
+def find_crash(bench, out, number=None):
+    """Copy the first crash of a campaign, which is to be by this signal, if
+    one is given.  Returns the file.
+    """
+    crashes = os.path.join(out, "crashes")
+    names = [name for name in os.listdir(crashes) if name.startswith("id:")]
+    if not names or (number and f"sig:{number:02}" not in names[0]):
+        raise AssertionError(f"crashes: {names}")
+    return shutil.copy(os.path.join(crashes, names[0]), bench.path("crash"))

@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Processes of a campaign end, are killed, or hang: what is to go on goes on,
+and nothing else is left.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import afl_client
+from campaign import Monitor, afl_environment, figures, need
+from tap import Tap, becomes, equal
+from vm import LONG_TIMEOUT, TIMEOUT, children, gone, payload
+
+# Seconds: what is to go does so in one; the rest is for a busy machine.
+SOON = 5
+
+NAMES = ("afl-fuzz", "keeper", "QEMU", "helper")
+
+
+def check_qemu_crashes(smp):
+    """QEMU is killed, in a run and between two: the runs go on."""
+    machine = payload(",verify=on", "-smp", smp)
+    with afl_client.Client(machine) as client:
+        client.greet()
+        equal("a run", client.run(b"x")[0], 0)
+        # Sanitizers make an exit code of other signals.
+        for number in (signal.SIGABRT, signal.SIGKILL):
+            client.begin(b"hang")
+            client.get()
+            os.kill(children(client.process.pid)[0], number)
+            equal("killed in a run", client.get(), number)
+            equal("the next run", client.run(b"crash")[0], signal.SIGSEGV)
+            used = client.used_map()
+            os.kill(children(client.process.pid)[0], number)
+            equal("killed between two runs", client.run(b"crash")[0],
+                  signal.SIGSEGV)
+            equal("coverage", client.used_map(), used)
+
+
+def check_cannot_boot():
+    """What cannot boot once is not tried again."""
+    end = subprocess.run(
+        [sys.executable, afl_client.__file__, "--inputs", "d", "--",
+         *payload("", "-serial", "file:/nowhere/file")],
+        stderr=subprocess.PIPE, text=True, check=False, timeout=LONG_TIMEOUT)
+    if "/nowhere/file" not in end.stderr or "another" in end.stderr:
+        raise AssertionError(end.stderr)
+
+
+def check_qemu_hangs():
+    """QEMU's main loop hangs, in a run and between two: another goes on."""
+    for busy, smp in ((True, "2"), (False, "1")):
+        monitor = Monitor()
+        machine = payload("", "-smp", smp, *monitor.options)
+        with afl_client.Client(machine, keep=[monitor.fd],
+                               env={"SNAPSHOT_HANG_LIMIT": "3"}) as client:
+            client.greet()
+            equal("a run", client.run(b"x")[0], 0)
+            if busy:
+                client.begin(b"hang")
+                helper = client.get()
+            qemu = children(client.process.pid)[0]
+            monitor.ask("query-status")
+            # It waits for a connection, and does nothing else meanwhile.
+            monitor.send("chardev-add", id="hang", backend={
+                "type": "socket", "data": {"server": True, "wait": True,
+                                           "addr": {"type": "inet", "data": {
+                                               "host": "127.0.0.1",
+                                               "port": "0"}}}})
+            if busy:
+                time.sleep(0.5)
+                os.kill(helper, signal.SIGKILL)
+                equal("run of a QEMU that hangs", client.get(),
+                      signal.SIGKILL)
+            if not gone(qemu, TIMEOUT):
+                raise AssertionError("QEMU hangs for ever")
+            equal("the next run", client.run(b"crash")[0], signal.SIGSEGV)
+
+
+def check_not_hanging():
+    """QEMU is stopped, as by a debugger: it is not killed for that."""
+    env = {"SNAPSHOT_HANG_LIMIT": "1"}
+    with afl_client.Client(payload(), env=env) as client:
+        client.greet()
+        equal("a run", client.run(b"x")[0], 0)
+        qemu = children(client.process.pid)
+        os.kill(qemu[0], signal.SIGSTOP)
+        time.sleep(4)
+        os.kill(qemu[0], signal.SIGCONT)
+        equal("the next run", client.run(b"x")[0], 0)
+        equal("QEMU", children(client.process.pid), qemu)
+
+
+class Campaign:
+    """afl-fuzz with the payload, in the background, in a "with" statement"""
+
+    def __init__(self, out, seeds, *options):
+        self.out = os.path.join(out, "default")
+        self.process = subprocess.Popen(
+            [need("afl-fuzz"), *options, "-t", "5000", "-i", seeds, "-o", out,
+             "--", *payload()], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, env=afl_environment())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def wait_for_runs(self):
+        """Wait until it has begun, and written its figures.  Returns them."""
+        becomes("pid in the figures",
+                lambda: figures(self.out).get("fuzzer_pid"),
+                str(self.process.pid), LONG_TIMEOUT)
+        return figures(self.out)
+
+    def processes(self):
+        """The pids of those in NAMES, each a child of the one before."""
+        pids = [self.process.pid]
+        for name in NAMES[1:]:
+            found = children(pids[-1])
+            equal(f"number of processes that are {name}", len(found), 1)
+            pids += found
+        return pids
+
+
+def remove_segments(pid):
+    """Remove the shared memory that an afl-fuzz is going to leave behind, now
+    that its QEMU with this pid has attached it.
+    """
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        for entry in file.read().split(b"\0"):
+            name, _, value = entry.partition(b"=")
+            if name in (b"__AFL_SHM_ID", b"__AFL_SHM_FUZZ_ID"):
+                afl_client.libc.shmctl(int(value), 0, None)
+
+
+def check_killed(work):
+    """kill -9 of afl-fuzz or of the keeper: the rest is gone in a second, and
+    a restart resumes.  Of QEMU: it goes on.
+    """
+    out = os.path.join(work, "killed")
+    seeds = os.path.join(work, "seeds")
+    os.mkdir(seeds)
+    for name in ("x", "cr", "ha"):
+        with open(os.path.join(seeds, name), "w", encoding="ascii") as file:
+            file.write(name)
+    corpus = 0
+    for victim in (0, 1, 1, 0):
+        with Campaign(out, "-" if corpus else seeds) as campaign:
+            now = int(campaign.wait_for_runs()["corpus_count"])
+            if now < max(corpus, 3):
+                raise AssertionError(f"{now} inputs after {corpus}")
+            corpus = now
+            kill_one(campaign, victim)
+    with Campaign(out, "-", "-E", "20000") as campaign:
+        campaign.wait_for_runs()
+        keeper = campaign.processes()[1]
+        for victim in (2, 3, 2):
+            kill_and_go_on(campaign, victim)
+        equal("keeper", campaign.processes()[1], keeper)
+        equal("exit code of afl-fuzz", campaign.process.wait(LONG_TIMEOUT), 0)
+    if int(figures(campaign.out)["execs_done"]) < 20000:
+        raise AssertionError("it has not done what it was told to do")
+    if not gone(keeper, SOON):
+        raise AssertionError("the keeper outlives afl-fuzz")
+
+
+def kill_one(campaign, victim):
+    """Kill one of the processes of a campaign, and see the others go."""
+    pids = campaign.processes()
+    remove_segments(pids[2])
+    os.kill(pids[victim], signal.SIGKILL)
+    start = time.monotonic()
+    campaign.process.wait(TIMEOUT)
+    for pid in pids[1:]:
+        if not gone(pid, SOON):
+            raise AssertionError(f"{pid} of {pids} is left")
+    Tap.comment(f"{NAMES[victim]} killed: the rest is gone in "
+                f"{time.monotonic() - start:.2f} s")
+
+
+def kill_and_go_on(campaign, victim):
+    """Kill one of the processes of a campaign: there is another."""
+    pids = campaign.processes()
+    os.kill(pids[victim], signal.SIGKILL)
+
+    def replaced():
+        found = descendants(pids[1])
+        return len(found) == 2 and pids[victim] not in found
+
+    becomes(f"another {NAMES[victim]}", replaced, True, TIMEOUT)
+
+
+def descendants(pid):
+    """The pids of what a process has started, and so on."""
+    try:
+        found = children(pid)
+    except FileNotFoundError:
+        return []
+    return found + [each for child in found for each in descendants(child)]
+
+
+def main():
+    """Run all checks."""
+    tap = Tap()
+    tap.check("QEMU crashes", check_qemu_crashes, "1")
+    tap.check("QEMU crashes, two vCPUs", check_qemu_crashes, "2")
+    tap.check("QEMU cannot boot", check_cannot_boot)
+    tap.check("QEMU hangs", check_qemu_hangs)
+    tap.check("QEMU is stopped", check_not_hanging)
+    with tempfile.TemporaryDirectory(prefix="snapshot-processes-") as work:
+        tap.check("kill -9", check_killed, work)
+    return tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
