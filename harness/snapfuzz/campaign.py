@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import re
 import shlex
 import shutil
 import signal
@@ -31,6 +32,7 @@ from .qmp import Monitors
 TICK = 0.2              # seconds between two looks at whether to end
 SAMPLE = 1.0            # and between two looks at the workers
 CRASHES_SHOWN = 10
+LAST_WORDS = 8          # lines of what a worker has printed
 
 # A worker that has found the same crash so many times gets no further.
 SAME_CRASH_MAX = 3
@@ -115,7 +117,9 @@ class Running:
         """The end of what it has printed."""
         text = self.worker.plan.log(self.worker.name).read_text(
             errors="replace")
-        return "\n".join(text.splitlines()[-12:])
+        # afl-fuzz has colours.
+        lines = re.sub("\033\\[[0-9;?]*[a-zA-Z]", "", text).splitlines()
+        return "\n".join(lines[-LAST_WORDS:])
 
 
 def crashes_of(workers):
@@ -286,12 +290,14 @@ class Campaign:
 
     def _summarise(self):
         """Say what was reached, and write it down."""
+        if not self._began:
+            self.progress.say("no guest has had an input")
         seconds = self._ended - self._began if self._began else 0
         rates = [number / seconds if seconds else 0
                  for number in (self.sum.execs, self.sum.restores)]
-        self.progress.say("in all: " + figures.describe(
-            self.sum, rates, seconds))
-        if self.sum.boot is not None:
+        if self._began:
+            self.progress.say("in all: " + figures.describe(
+                self.sum, rates, seconds))
             self.progress.say(f"the guests took {self.sum.boot:.1f} s to boot")
         found = crashes_of(self.workers)
         write_whole(self.plan.out / "summary.json", (json.dumps({

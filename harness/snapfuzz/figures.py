@@ -94,21 +94,21 @@ def clock(seconds):
 
 
 def describe(figures, rates, seconds):
-    """A line with all figures; @rates are execs/s and restores/s, @seconds is
-    the time since the start.
+    """A line with all figures, the most important first; @rates are execs/s and
+    restores/s, @seconds is the time since the start.
     """
     if figures.boot is None:
         return f"{clock(seconds)}  the guests boot"
     pages = figures.pages / figures.restores if figures.restores else 0
     words = [clock(seconds),
              f"{figures.execs:,} execs ({rates[0]:,.0f}/s)",
-             f"{rates[1]:,.0f} restores/s", f"{pages:.1f} pages/run",
+             f"crashes {figures.crashes}", f"hangs {figures.hangs}",
              f"inputs {figures.inputs}"]
     if figures.edges is not None:
         words.append(f"edges {figures.edges}")
-    words += [f"crashes {figures.crashes}", f"hangs {figures.hangs}"]
     if figures.stability is not None:
         words.append(f"stability {figures.stability:g} %")
+    words += [f"{rates[1]:,.0f} restores/s", f"{pages:.1f} pages/run"]
     return "  ".join(words)
 
 

@@ -411,9 +411,9 @@ class Figures(Directory):
             figures.Figures(execs=1234, restores=100, pages=850, inputs=3,
                             crashes=1, edges=28, stability=100.0, boot=1.0),
             (56.7, 55.0), 3723)
-        self.assertEqual(line, "1:02:03  1,234 execs (57/s)  55 restores/s  "
-                         "8.5 pages/run  inputs 3  edges 28  crashes 1  "
-                         "hangs 0  stability 100 %")
+        self.assertEqual(line, "1:02:03  1,234 execs (57/s)  crashes 1  hangs 0  "
+                         "inputs 3  edges 28  stability 100 %  55 restores/s  "
+                         "8.5 pages/run")
 
     def test_progress(self):
         stream = io.StringIO()
