@@ -6,6 +6,7 @@ says is to be expected.
 
 import dataclasses
 import os
+import random
 import re
 import struct
 import subprocess
@@ -46,10 +47,16 @@ def machine_of(bench, target):
     return machine
 
 
-def check_exact(end, seeds):
-    """All seeds were run, to a normal end, and restores were exact."""
-    equal("ends", results(end.stdout),
-          {name: "done 0" for name in os.listdir(seeds)})
+def check_exact(end, seeds, harmed=0):
+    """All seeds were run, to a normal end, and restores were exact.
+
+    In so many runs, at most, DMA may have harmed the guest's own program.
+    """
+    bad = {name: words for name, words in results(end.stdout).items()
+           if words != "done 0"}
+    if len(bad) > harmed or set(bad.values()) - {"done 1"}:
+        raise AssertionError(f"ends: {bad}")
+    equal("runs", len(results(end.stdout)), len(os.listdir(seeds)))
     equal("exit code", end.returncode, 0)
     if "restore is not exact" in end.stderr:
         raise AssertionError(end.stderr)
@@ -134,6 +141,44 @@ def check_device_seeds(bench):
             raise AssertionError(f"coverage {counts}")
 
 
+# More devices, by their PCI ids, with what QEMU needs for them
+DISK = ["-drive", "if=none,id=disk,driver=null-co,size=1M"]
+MORE_DEVICES = {
+    "8086:10d3": ["-device", "e1000e"],
+    "1000:0012": [*DISK, "-device", "lsi53c895a,id=bus", "-device",
+                  "scsi-hd,drive=disk,bus=bus.0"],
+    "1033:0194": ["-device", "nec-usb-xhci,id=bus", "-device",
+                  "usb-kbd,bus=bus.0"],
+}
+
+
+def random_operation(numbers):
+    """Some operation, as guest/payload/device.c takes them."""
+    offset = numbers.randrange(4 ** numbers.randrange(3, 9)) & ~3
+    value = numbers.choice((
+        numbers.randrange(16), 1 << numbers.randrange(32),
+        numbers.getrandbits(32), 0x3000000 + 16 * numbers.randrange(256)))
+    # Of each eight, four write to registers, three to memory, and one reads.
+    kind = numbers.choice((0, 0, 0, 0, 2, 2, 2, 1))
+    return struct.pack("<BBHI", kind << 2 | numbers.choice((0, 1, 2, 2)),
+                       numbers.randrange(6), offset, value)
+
+
+def check_more_devices(bench):
+    """Restores are exact, whatever state other devices are in."""
+    numbers = random.Random(1)
+    seeds = bench.inputs("random", {
+        f"{n:03}": b"".join(random_operation(numbers)
+                            for _ in range(numbers.randrange(1, 60)))
+        for n in range(80)})
+    for number, options in MORE_DEVICES.items():
+        machine = ordinary_device(bench, append="device=" + number,
+                                  qemu=options)
+        Tap.comment(number)
+        check_exact(bench.run(machine.command(f"seeds={seeds}", "verify=on")),
+                    seeds, harmed=3)
+
+
 def crashes_qemu(bench, file):
     """Does this input end QEMU, by the assertion that is known?"""
     end = bench.run(ordinary_device(bench).command(f"seeds={file}"))
@@ -183,6 +228,7 @@ def main():
         tap.check("device: operations as text", check_operations, bench)
         tap.check("device: refused", check_device_refused, bench)
         tap.check("device: seeds", check_device_seeds, bench)
+        tap.check("device: others", check_more_devices, bench)
         tap.check("device: afl-fuzz", check_device_campaign, bench)
     return tap.end()
 

@@ -22,6 +22,7 @@
 #define CONTROL_SIZE    (64 * KiB)
 
 QEMU_BUILD_BUG_ON(LOG_OFFSET + LOG_SIZE > CONTROL_SIZE);
+QEMU_BUILD_BUG_ON(SNAPSHOT_SHARED_CMPLOG_LAYOUT >= SNAPSHOT_HEADER_SIZE);
 QEMU_BUILD_BUG_ON(LOG_SIZE & (LOG_SIZE - 1));
 
 /* The input is preceded by its length. */
@@ -90,6 +91,7 @@ bool snapshot_shared_init(SnapshotShared *s, Object *owner, uint32_t map_size,
     input = map + s->map.size;
     cmplog = input + s->input.size;
     put_header(s, map, input, cmplog);
+    memcpy(s->header, s->control.host, sizeof(s->header));
 
     memory_region_init(&s->bar, owner, "snapshot-shared",
                        pow2ceil(cmplog + s->cmplog.size));
@@ -137,7 +139,7 @@ void snapshot_shared_free(SnapshotShared *s)
 
 void snapshot_shared_begin_run(SnapshotShared *s)
 {
-    stl_le_p(s->control.host + SNAPSHOT_SHARED_LOG_HEAD, 0);
+    memcpy(s->control.host, s->header, sizeof(s->header));
 }
 
 uint32_t snapshot_shared_set_input(SnapshotShared *s, const void *data,

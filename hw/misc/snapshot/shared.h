@@ -19,6 +19,9 @@
 #include "exec/memory.h"
 #endif
 
+/* Bytes, those for fields to come included */
+#define SNAPSHOT_HEADER_SIZE 64
+
 /*
  * One area of the BAR.  Each is a RAM block of its own, since a fuzzer may
  * bring the memory for it.
@@ -39,6 +42,7 @@ typedef struct SnapshotShared {
     uint32_t map_size;          /* bytes */
     uint32_t input_max;         /* bytes of the longest input */
     uint32_t cmplog_layout;     /* SNAPSHOT_CMPLOG_... */
+    uint8_t header[SNAPSHOT_HEADER_SIZE];   /* as each run begins with it */
 } SnapshotShared;
 
 /*
@@ -57,7 +61,10 @@ void snapshot_shared_take_apart(SnapshotShared *s);
 /* Unmap and detach all memory, once no guest can reach it. */
 void snapshot_shared_free(SnapshotShared *s);
 
-/* A run begins: its log is empty. */
+/*
+ * A run begins: its log is empty, and the header is what it was, whatever has
+ * been written to it, by the guest or by another device.
+ */
 void snapshot_shared_begin_run(SnapshotShared *s);
 
 /* Put @len bytes at @data in the input area; returns how many fit. */
