@@ -64,7 +64,8 @@ QUERIES = (
     ("x-snapshot-device-query", {}), ("query-migrate", {}),
     ("qom-get", {"path": DEVICE, "property": "stats"}),
     ("human-monitor-command", {"command-line": "info registers -a"}),
-    ("human-monitor-command", {"command-line": "info mtree -f"}),
+    # Not "info mtree -f": with it QEMU never lets go of a device again.
+    ("human-monitor-command", {"command-line": "info mtree"}),
     ("human-monitor-command", {"command-line": "info qtree"}),
     ("human-monitor-command", {"command-line": "info jit"}),
 )
@@ -236,14 +237,12 @@ def main():
                         default=random.SystemRandom().getrandbits(32))
     parser.add_argument("--only", default="", metavar="TEXT",
                         help="only faults whose name has this in it")
-    parser.add_argument("--skip", metavar="TEXT",
-                        help="not those whose name has this in it")
     args = parser.parse_args()
     random.seed(args.seed)
     print(f"# --seed {args.seed}", flush=True)
     tap = Tap()
     for name, (function, *more) in CHECKS.items():
-        if args.only in name and not (args.skip and args.skip in name):
+        if args.only in name:
             tap.check(f"{name}, {args.restores} restores", function,
                       args.restores, *more)
     return tap.end()
