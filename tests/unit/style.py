@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get('SNAPSHOT_BUILD') or ROOT / 'build')
 QEMU = Path(os.environ.get('QEMU_SRC') or BUILD / 'qemu-src')
 NO_LICENCE_LINE = ('LICENSE', 'README', 'README.md', '.gitignore')
-NOT_OURS = ('.git', 'build', '__pycache__')
+NOT_OURS = ('.git', 'build', 'out', '__pycache__')
 
 
 def sources():
