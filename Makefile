@@ -61,6 +61,12 @@ soak: all
 	@SNAPSHOT_BUILD=$(CURDIR)/build tests/soak/soak.py \
 		--restores $(or $(SOAK_RESTORES),1000000)
 
+# Half an hour; and a minute of a guest that is hostile to the device
+soak-fuzz: all
+	@SNAPSHOT_BUILD=$(CURDIR)/build tests/guest/test_hostile.py --seconds 60
+	@SNAPSHOT_BUILD=$(CURDIR)/build tests/soak/soak_fuzz.py \
+		--seconds $(or $(SOAK_SECONDS),1800)
+
 faults: all
 	@SNAPSHOT_BUILD=$(CURDIR)/build tests/soak/faults.py \
 		--restores $(or $(FAULT_RESTORES),10000)
@@ -112,6 +118,7 @@ help:
 	@echo 'make check-kcov     run the tests that need a kernel with KCOV'
 	@echo 'make matrix         restore every machine with every device, verified'
 	@echo 'make soak           restore two machines a million times'
+	@echo 'make soak-fuzz      a campaign in which everything goes wrong'
 	@echo 'make faults         disturb a machine that restores itself'
 	@echo 'make graft, ungraft put our files into the QEMU tree, take them out'
 	@echo 'make packages       install the Debian packages that are missing'
@@ -124,5 +131,5 @@ help:
 	@echo 'JOBS=N              how many compilers at once'
 
 .PHONY: all qemu guest demo bench bench-fuzz bench-docs check check-sanitize \
-	check-kcov check-upstream matrix soak faults graft ungraft packages source setup \
+	check-kcov check-upstream matrix soak soak-fuzz faults graft ungraft packages source setup \
 	clean distclean help

@@ -10,8 +10,9 @@ import tempfile
 import time
 
 import image
-from tap import Skip, Tap
-from vm import LONG_TIMEOUT, QEMU, TIMEOUT, X86_64, Channel
+from afl_client import libc
+from tap import Skip, Tap, becomes, equal
+from vm import LONG_TIMEOUT, QEMU, TIMEOUT, X86_64, Channel, children
 
 
 class Bench:
@@ -159,3 +160,65 @@ def find_crash(bench, out, number=None):
     if not names or (number and f"sig:{number:02}" not in names[0]):
         raise AssertionError(f"crashes: {names}")
     return shutil.copy(os.path.join(crashes, names[0]), bench.path("crash"))
+
+
+# The processes of a campaign, each a child of the one before
+NAMES = ("afl-fuzz", "keeper", "QEMU", "helper")
+
+
+class Campaign:
+    """afl-fuzz with a machine, in the background, in a "with" statement"""
+
+    def __init__(self, out, seeds, machine, *options, limit="5000"):
+        self.out = os.path.join(out, "default")
+        self.process = subprocess.Popen(
+            [need("afl-fuzz"), *options, "-t", limit, "-i", seeds, "-o", out,
+             "--", *machine], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, env=afl_environment())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def wait_for_runs(self):
+        """Wait until it has begun, and written its figures.  Returns them."""
+        becomes("pid in the figures",
+                lambda: figures(self.out).get("fuzzer_pid"),
+                str(self.process.pid), LONG_TIMEOUT)
+        return figures(self.out)
+
+    def runs(self):
+        """How many there were, as far as it has written its figures."""
+        return int(figures(self.out).get("execs_done", 0))
+
+    def processes(self):
+        """The pids of those in NAMES, each a child of the one before."""
+        pids = [self.process.pid]
+        for name in NAMES[1:]:
+            found = children(pids[-1])
+            equal(f"number of processes that are {name}", len(found), 1)
+            pids += found
+        return pids
+
+
+def remove_segments(pid):
+    """Remove the shared memory that an afl-fuzz is going to leave behind, now
+    that its QEMU with this pid has attached it.
+    """
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        for entry in file.read().split(b"\0"):
+            name, _, value = entry.partition(b"=")
+            if name in (b"__AFL_SHM_ID", b"__AFL_SHM_FUZZ_ID"):
+                libc.shmctl(int(value), 0, None)
+
+
+def descendants(pid):
+    """The pids of what a process has started, and so on."""
+    try:
+        found = children(pid)
+    except FileNotFoundError:
+        return []
+    return found + [each for child in found for each in descendants(child)]

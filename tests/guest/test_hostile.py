@@ -121,6 +121,7 @@ def check_campaign(seed, row, seconds, count):
             while time.monotonic() < end and count.run(client, monitor,
                                                        chance):
                 pass
+            check_errors(errors)
             info = monitor.ask("x-snapshot-device-query")
             monitor.ask("quit")
             code = client.process.wait(TIMEOUT)

@@ -12,14 +12,13 @@ import tempfile
 import time
 
 import afl_client
-from campaign import Monitor, afl_environment, figures, need
+from campaign import (NAMES, Campaign, Monitor, descendants, figures,
+                      remove_segments)
 from tap import Tap, becomes, equal
 from vm import LONG_TIMEOUT, TIMEOUT, children, gone, payload
 
 # Seconds: what is to go does so in one; the rest is for a busy machine.
 SOON = 5
-
-NAMES = ("afl-fuzz", "keeper", "QEMU", "helper")
 
 
 def check_qemu_crashes(smp):
@@ -96,51 +95,6 @@ def check_not_hanging():
         equal("QEMU", children(client.process.pid), qemu)
 
 
-class Campaign:
-    """afl-fuzz with the payload, in the background, in a "with" statement"""
-
-    def __init__(self, out, seeds, *options):
-        self.out = os.path.join(out, "default")
-        self.process = subprocess.Popen(
-            [need("afl-fuzz"), *options, "-t", "5000", "-i", seeds, "-o", out,
-             "--", *payload()], stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, env=afl_environment())
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-    def wait_for_runs(self):
-        """Wait until it has begun, and written its figures.  Returns them."""
-        becomes("pid in the figures",
-                lambda: figures(self.out).get("fuzzer_pid"),
-                str(self.process.pid), LONG_TIMEOUT)
-        return figures(self.out)
-
-    def processes(self):
-        """The pids of those in NAMES, each a child of the one before."""
-        pids = [self.process.pid]
-        for name in NAMES[1:]:
-            found = children(pids[-1])
-            equal(f"number of processes that are {name}", len(found), 1)
-            pids += found
-        return pids
-
-
-def remove_segments(pid):
-    """Remove the shared memory that an afl-fuzz is going to leave behind, now
-    that its QEMU with this pid has attached it.
-    """
-    with open(f"/proc/{pid}/environ", "rb") as file:
-        for entry in file.read().split(b"\0"):
-            name, _, value = entry.partition(b"=")
-            if name in (b"__AFL_SHM_ID", b"__AFL_SHM_FUZZ_ID"):
-                afl_client.libc.shmctl(int(value), 0, None)
-
-
 def check_killed(work):
     """kill -9 of afl-fuzz or of the keeper: the rest is gone in a second, and
     a restart resumes.  Of QEMU: it goes on.
@@ -153,13 +107,13 @@ def check_killed(work):
             file.write(name)
     corpus = 0
     for victim in (0, 1, 1, 0):
-        with Campaign(out, "-" if corpus else seeds) as campaign:
+        with Campaign(out, "-" if corpus else seeds, payload()) as campaign:
             now = int(campaign.wait_for_runs()["corpus_count"])
             if now < max(corpus, 3):
                 raise AssertionError(f"{now} inputs after {corpus}")
             corpus = now
             kill_one(campaign, victim)
-    with Campaign(out, "-", "-E", "20000") as campaign:
+    with Campaign(out, "-", payload(), "-E", "20000") as campaign:
         campaign.wait_for_runs()
         keeper = campaign.processes()[1]
         for victim in (2, 3, 2):
@@ -196,15 +150,6 @@ def kill_and_go_on(campaign, victim):
         return len(found) == 2 and pids[victim] not in found
 
     becomes(f"another {NAMES[victim]}", replaced, True, TIMEOUT)
-
-
-def descendants(pid):
-    """The pids of what a process has started, and so on."""
-    try:
-        found = children(pid)
-    except FileNotFoundError:
-        return []
-    return found + [each for child in found for each in descendants(child)]
 
 
 def main():
