@@ -16,6 +16,7 @@
 #include "system/runstate.h"
 #include "system/system.h"
 #include "compat-ram.h"
+#include "commands.h"
 #include "internal.h"
 #include "ram-level.h"
 #include "requests.h"
@@ -383,6 +384,7 @@ void snapshot_engine_init(void)
     signal(SIGXFSZ, SIG_IGN);
     qemu_add_exit_notifier(&at_exit);
     qemu_register_reset(machine_is_reset, NULL);
+    snapshot_holds_commands = snapshot_busy;
     snapshot_park_init();
 }
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from tap import Tap, equal
-from vm import BUILD, LONG_TIMEOUT, QEMU
+from vm import BUILD, LONG_TIMEOUT, QEMU, VM
 
 EXIT_PASS = 33      # as isa-debug-exit makes it of what the payload writes
 
@@ -74,6 +74,22 @@ def check_missing_device():
         raise AssertionError(output)
 
 
+def check_stop_and_cont():
+    """The monitor carries out nothing in the middle of a restore."""
+    with VM("-m", "128", "-device", "snapshot,verify=on", "-kernel", PAYLOAD,
+            "-device", "isa-debugcon,iobase=0xe9,chardev=console",
+            "-append", "tests=rate restores=10000000 dirty=4") as vm:
+        vm.expect("rate: begin\n")
+        for _ in range(500):
+            vm.qmp("stop")
+            equal("running", vm.qmp("query-status")["running"], False)
+            vm.qmp("cont")
+        query = vm.qmp("x-snapshot-device-query")
+        equal("verify failures", query["verify-failures"], 0)
+        if "last-error" in query or not query["restores"]:
+            raise AssertionError(query)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, epilog="Other options go to QEMU.",
@@ -105,6 +121,7 @@ def main():
     if args.errors:
         tap.check("-rtc clock=host is refused", check_refused_clock)
         tap.check("no device", check_missing_device)
+        tap.check("stop and cont", check_stop_and_cont)
     return tap.end()
 
 
