@@ -37,11 +37,12 @@ def environment(map_size):
     What it wants of the host is for programs that it runs itself: a crash in
     the guest leaves no core, and a worker is two processes, which must not
     share a processor.  It ends when it sees options of sanitizers that are
-    meant for somebody else.
+    meant for somebody else.  The guest may take ten minutes to boot.
     """
     inherited = {name: value for name, value in os.environ.items()
                  if not name.endswith("SAN_OPTIONS")}
-    return {"AFL_SKIP_CPUFREQ": "1", **inherited, "AFL_NO_UI": "1",
+    return {"AFL_SKIP_CPUFREQ": "1", "AFL_FORKSRV_INIT_TMOUT": "600000",
+            **inherited, "AFL_NO_UI": "1",
             "AFL_NO_AFFINITY": "1", "AFL_MAP_SIZE": str(map_size),
             "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1"}
 

@@ -18,6 +18,7 @@
 #include "hw/core/cpu.h"
 #include "qapi/error.h"
 #include "qemu/main-loop.h"
+#include "system/runstate-action.h"
 #include "system/runstate.h"
 #include "system/tcg.h"
 #include "internal.h"
@@ -35,6 +36,7 @@ typedef struct Request {
 static struct {
     Request request;
     bool discard;       /* discard the snapshot, after the request */
+    bool over;          /* QEMU ends: nothing is carried out any more */
     QEMUBH *bh;         /* in the main loop */
 } trigger;
 
@@ -50,6 +52,9 @@ static void carry_out_request(void)
 
 static void request_bh(void *opaque)
 {
+    if (trigger.over) {
+        return;
+    }
     if (snapshot_busy()) {
         /* Called by a command that lets devices finish: after it, then. */
         qemu_bh_schedule(trigger.bh);
@@ -60,6 +65,12 @@ static void request_bh(void *opaque)
         trigger.discard = false;
         snapshot_carry_out(SNAPSHOT_OP_DISCARD, NULL, NULL, NULL);
     }
+}
+
+static bool is_asked_by(const CPUState *cpu)
+{
+    return trigger.request.pending && trigger.request.cpu == cpu &&
+           !trigger.over;
 }
 
 /* The vCPU parks, and the main loop carries on from here. */
@@ -77,7 +88,7 @@ static void leave_to_main_loop(CPUState *cpu)
 static void request_alone(CPUState *cpu, run_on_cpu_data unused)
 {
     BQL_LOCK_GUARD();
-    if (!trigger.request.pending || trigger.request.cpu != cpu) {
+    if (!is_asked_by(cpu)) {
         return;
     }
     if (snapshot_others_sleep(cpu) && runstate_is_running()) {
@@ -94,7 +105,7 @@ static void request_alone(CPUState *cpu, run_on_cpu_data unused)
  */
 static void request_on_vcpu(CPUState *cpu, run_on_cpu_data unused)
 {
-    if (!trigger.request.pending || trigger.request.cpu != cpu) {
+    if (!is_asked_by(cpu)) {
         return;
     }
     if (!runstate_is_running()) {
@@ -119,10 +130,19 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
     }
 }
 
+/* The main loop ends, and takes the machine apart while it still polls. */
+static void shutting_down(Notifier *n, void *cause)
+{
+    trigger.over = shutdown_action != SHUTDOWN_ACTION_PAUSE;
+}
+
 static void trigger_init(void)
 {
+    static Notifier at_shutdown = { .notify = shutting_down };
+
     if (!trigger.bh) {
         snapshot_engine_init();
+        qemu_register_shutdown_notifier(&at_shutdown);
         /* Not the block layer's context: it runs in the middle of drains. */
         trigger.bh = aio_bh_new(iohandler_get_aio_context(), request_bh, NULL);
         qemu_add_vm_change_state_handler(vm_state_changed, NULL);

@@ -119,7 +119,9 @@ def afl_environment():
                  if not name.endswith("SAN_OPTIONS")}
     return {**inherited, "AFL_NO_UI": "1", "AFL_NO_AFFINITY": "1",
             "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1",
-            "AFL_SKIP_CPUFREQ": "1"}
+            "AFL_SKIP_CPUFREQ": "1",
+            # Guests boot slowly on a busy host, and with sanitizers.
+            "AFL_FORKSRV_INIT_TMOUT": "600000"}
 
 
 def figures(out):
