@@ -21,8 +21,8 @@ from vm import LONG_TIMEOUT, payload
 # For the example: a name that is nearly too long, and a sum
 NEAR = b"RCn\x1e" + b"A" * 30 + b"s\x01a"
 
-# For one input afl-showmap needs no fork server: this is for the boot, too.
-SHOWMAP_MS = "300000"
+# For one input the tools need no fork server: this is for the boot, too.
+TOOL_MS = "300000"
 
 
 def records(bench):
@@ -58,7 +58,7 @@ def check_campaign(bench):
 def check_showmap(bench):
     """afl-showmap: one input, several inputs, an input that crashes."""
     maps = []
-    options = ("-t", SHOWMAP_MS, "-o", bench.path("map"), "--", *payload())
+    options = ("-t", TOOL_MS, "-o", bench.path("map"), "--", *payload())
     for _ in range(2):
         tool(bench, "afl-showmap", *options, data=b"cras")
         maps.append(bench.read("map").decode())
@@ -67,7 +67,7 @@ def check_showmap(bench):
     equal("second map", maps[1], maps[0])
     tool(bench, "afl-showmap", *options, data=b"crash", code=2)
     seeds = bench.inputs("shown", {"a": b"cras", "b": b"h", "c": b"hang"[:2]})
-    tool(bench, "afl-showmap", "-t", SHOWMAP_MS, "-i", seeds, "-o",
+    tool(bench, "afl-showmap", "-t", TOOL_MS, "-i", seeds, "-o",
          bench.path("maps"), "--", *payload())
     equal("maps", sorted(os.listdir(bench.path("maps"))), ["a", "b", "c"])
     equal("map of the fork server", bench.read("maps/a").decode(), maps[0])
@@ -79,7 +79,8 @@ def check_cmin(bench):
         str(i): data for i, data in enumerate([
             b"c", b"cr", b"crxx", b"cryyy", b"h", b"hzz"])})
     out = bench.path("few")
-    tool(bench, "afl-cmin", "-i", seeds, "-o", out, "--", *payload())
+    tool(bench, "afl-cmin", "-t", TOOL_MS, "-i", seeds, "-o", out, "--",
+         *payload())
     kept = sorted(bench.read(os.path.join("few", name))
                   for name in os.listdir(out))
     if b"cr" not in kept or b"h" not in kept or len(kept) > 3:
@@ -88,14 +89,15 @@ def check_cmin(bench):
 
 def check_tmin(bench):
     """afl-tmin leaves of an input that crashes what has it crash."""
-    tool(bench, "afl-tmin", "-i", bench.write("long", b"crash" + b"?" * 20),
-         "-o", bench.path("small"), "--", *payload())
+    tool(bench, "afl-tmin", "-t", TOOL_MS, "-i",
+         bench.write("long", b"crash" + b"?" * 20), "-o", bench.path("small"),
+         "--", *payload())
     equal("what is left", bench.read("small"), b"crash")
 
 
 def check_analyze(bench):
     """afl-analyze sees which bytes matter: two of eight."""
-    text = tool(bench, "afl-analyze", "-i",
+    text = tool(bench, "afl-analyze", "-t", TOOL_MS, "-i",
                 bench.write("analyzed", b"crxxxxxx"), "--", *payload())
     share = re.search(r"Interesting bits: .*?([\d.]+)%", text)
     if not share or not 20 <= float(share[1]) <= 40:

@@ -210,6 +210,18 @@ static void keep(pid_t pid)
     snapshot_kept->ready = false;
 }
 
+/*
+ * The RCU thread has just been started.  With AddressSanitizer it may hold the
+ * lock of the allocator, which would be held for ever in a child; there is
+ * nothing to wait for but time.
+ */
+static void let_threads_start(void)
+{
+#ifdef QEMU_SANITIZE_ADDRESS
+    g_usleep(G_USEC_PER_SEC / 5);
+#endif
+}
+
 void snapshot_keep(int argc, char **argv)
 {
     pid_t self = getpid(), pid;
@@ -232,6 +244,7 @@ void snapshot_keep(int argc, char **argv)
     sigaddset(&heard, SIGTERM);
     sigprocmask(SIG_BLOCK, &heard, &mask);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    let_threads_start();
     while ((pid = fork()) != 0) {
         keep(pid);
     }
