@@ -31,7 +31,7 @@ check: all
 	@$(TEST) || true
 	@$(SUMMARY).json
 
-# About a quarter of an hour; with QUICK=1 about three minutes.
+# Five to ten minutes; with QUICK=1 about two.
 bench: all
 	@scripts/packages bench
 	@SNAPSHOT_BUILD=$(CURDIR)/build bench/bench.py $(if $(QUICK),--quick)
