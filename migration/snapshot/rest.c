@@ -162,8 +162,11 @@ static bool finish_requests(void)
 void snapshot_stop_machine(SnapshotRest *rest)
 {
     if (is_alone()) {
-        snapshot_hush_begin();
-        rest->hushed = true;
+        /* With -icount the main loop has a part in how time goes on. */
+        rest->hushed = !icount_enabled();
+        if (rest->hushed) {
+            snapshot_hush_begin();
+        }
     } else if (runstate_check(RUN_STATE_RUNNING)) {
         pause_all_vcpus();
         rest->paused = true;
@@ -215,10 +218,10 @@ void snapshot_start_machine(const SnapshotRest *rest,
         (rest->paused || rest->state == RUN_STATE_SUSPENDED)) {
         resume_all_vcpus();
     }
+    if (is_alone() && !snapshot_owns_vcpus()) {
+        wake_others();
+    }
     if (rest->hushed) {
-        if (!snapshot_owns_vcpus()) {
-            wake_others();
-        }
         snapshot_hush_end();
     }
 }
