@@ -11,7 +11,6 @@
  */
 #include "qemu/osdep.h"
 #include "block/aio.h"
-#include "hw/core/cpu.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "internal.h"

@@ -224,3 +224,17 @@ def descendants(pid):
     except FileNotFoundError:
         return []
     return found + [each for child in found for each in descendants(child)]
+
+
+def run_checks(name, checks, smp="1"):
+    """Have @checks make the checks of a test, with a Tap and a Bench whose
+    machines have @smp vCPUs.  Returns the test's exit code.
+    """
+    tap = Tap()
+    with tempfile.TemporaryDirectory(prefix=f"snapshot-{name}-") as work:
+        try:
+            bench = Bench(work, smp)
+        except FileNotFoundError as error:
+            return tap.bail_out(f"{error.filename} is missing: run 'make'")
+        checks(tap, bench)
+    return tap.end()

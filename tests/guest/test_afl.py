@@ -11,11 +11,10 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 
-from campaign import (Bench, afl_environment, figures, find_crash, fuzz, need,
-                      results)
-from tap import Tap, becomes, equal
+from campaign import (afl_environment, figures, find_crash, fuzz, need,
+                      run_checks)
+from tap import becomes, equal
 from vm import LONG_TIMEOUT, payload
 
 # For the example: a name that is nearly too long, and a sum
@@ -145,21 +144,19 @@ def check_parallel(bench):
         fuzzer.stop()
 
 
-def main():
+def checks(tap, bench):
     """Run all checks, or those that are named."""
-    tap = Tap()
-    checks = (check_showmap, check_cmin, check_analyze, check_tmin,
-              check_parallel, check_campaign)
-    with tempfile.TemporaryDirectory(prefix="snapshot-afl-") as work:
-        try:
-            bench = Bench(work, "1")
-        except FileNotFoundError as error:
-            return tap.bail_out(f"{error.filename} is missing: run 'make'")
-        for check in checks:
-            name = check.__name__.split("_", 1)[1]
-            if name in sys.argv[1:] or len(sys.argv) == 1:
-                tap.check(name, check, bench)
-    return tap.end()
+    every = (check_showmap, check_cmin, check_analyze, check_tmin,
+             check_parallel, check_campaign)
+    for check in every:
+        name = check.__name__.split("_", 1)[1]
+        if name in sys.argv[1:] or len(sys.argv) == 1:
+            tap.check(name, check, bench)
+
+
+def main():
+    """Run the test."""
+    return run_checks("afl", checks)
 
 
 if __name__ == "__main__":

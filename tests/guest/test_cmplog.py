@@ -11,8 +11,8 @@ import tempfile
 
 import afl_client
 import image
-from campaign import Bench, afl_environment, find_crash, fuzz, need
-from tap import Tap, equal
+from campaign import afl_environment, find_crash, fuzz, need, run_checks
+from tap import equal
 from test_fuzz import ARCHIVE
 from vm import ROOT, payload
 
@@ -154,18 +154,16 @@ def check_campaign(bench):
     equal("crashes without -c", stats["saved_crashes"], "0")
 
 
-def main():
+def checks(tap, bench):
     """Run all checks."""
-    tap = Tap()
-    with tempfile.TemporaryDirectory(prefix="snapshot-cmplog-") as work:
-        try:
-            bench = Bench(work, "1")
-        except FileNotFoundError as error:
-            return tap.bail_out(f"{error.filename} is missing: run 'make'")
-        tap.check("sizes of the segment", check_sizes, bench)
-        tap.check("what was compared", check_hooks, bench)
-        tap.check("afl-fuzz -c", check_campaign, bench)
-    return tap.end()
+    tap.check("sizes of the segment", check_sizes, bench)
+    tap.check("what was compared", check_hooks, bench)
+    tap.check("afl-fuzz -c", check_campaign, bench)
+
+
+def main():
+    """Run the test."""
+    return run_checks("cmplog", checks)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,12 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 import tomllib
 
 import afl_client
-from campaign import Bench, find_crash, fuzz, results
-from tap import Tap, equal
+from campaign import Bench, find_crash, fuzz, results, run_checks
+from tap import equal
 from vm import QEMU, ROOT
 
 TARGETS = os.path.join(ROOT, "targets")
@@ -193,26 +192,24 @@ def check_panic(bench):
         raise AssertionError(end.stdout + end.stderr)
 
 
-def main():
+def checks(tap, bench):
     """Run all checks."""
-    tap = Tap()
-    with tempfile.TemporaryDirectory(prefix="snapshot-coverage-") as work:
-        try:
-            bench = Bench(work, "1")
-            os.mkdir(os.path.join(work, "two"))
-            two = Bench(os.path.join(work, "two"), "2")
-        except FileNotFoundError as error:
-            return tap.bail_out(f"{error.filename} is missing: run 'make'")
-        tap.check("refused without TCG", check_refused, bench)
-        tap.check("ranges", check_ranges, bench)
-        tap.check("no KCOV", check_no_kcov, bench)
-        tap.check("one process, two vCPUs", check_process, two)
-        tap.check("interrupts", check_interrupts, bench)
-        tap.check("the same map each time", check_exact, bench)
-        tap.check("vfat: seeds", check_seeds, bench)
-        tap.check("vfat: afl-fuzz", check_filesystem, bench)
-        tap.check("panic: afl-fuzz", check_panic, bench)
-    return tap.end()
+    os.mkdir(bench.path("two"))
+    two = Bench(bench.path("two"), "2")
+    tap.check("refused without TCG", check_refused, bench)
+    tap.check("ranges", check_ranges, bench)
+    tap.check("no KCOV", check_no_kcov, bench)
+    tap.check("one process, two vCPUs", check_process, two)
+    tap.check("interrupts", check_interrupts, bench)
+    tap.check("the same map each time", check_exact, bench)
+    tap.check("vfat: seeds", check_seeds, bench)
+    tap.check("vfat: afl-fuzz", check_filesystem, bench)
+    tap.check("panic: afl-fuzz", check_panic, bench)
+
+
+def main():
+    """Run the test."""
+    return run_checks("coverage", checks)
 
 
 if __name__ == "__main__":

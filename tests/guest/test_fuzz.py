@@ -9,11 +9,10 @@ import re
 import shutil
 import struct
 import sys
-import tempfile
 
 import afl_client
 import image
-from campaign import Bench, Monitor, afl_environment, results
+from campaign import Monitor, afl_environment, results, run_checks
 from tap import Tap, becomes, equal
 from vm import BUILD, ROOT, payload
 
@@ -192,29 +191,26 @@ def check_monitor(smp):
         equal("exit code", client.process.wait(60), 0)
 
 
-def main():
+def checks(tap, bench):
     """Run all checks; the number of vCPUs may be given."""
-    tap = Tap()
-    smp = sys.argv[1] if len(sys.argv) > 1 else "1"
-    with tempfile.TemporaryDirectory(prefix="snapshot-fuzz-") as work:
-        try:
-            bench = Bench(work, smp)
-        except FileNotFoundError as error:
-            return tap.bail_out(f"{error.filename} is missing: run 'make'")
-        tap.check("files: every end", check_files, bench)
-        tap.check("protocol, old", check_protocol, bench, "old",
-                  bench.command("ends", "afl=on,verify=on"), ENDS)
-        tap.check("monitor", check_monitor, smp)
-        if smp == "1":
-            # What follows has nothing to do with the number of vCPUs.
-            tap.check("protocol, new", check_protocol, bench, "new",
-                      payload(",verify=on"), PAYLOAD_ENDS)
-            tap.check("protocol, input in a file", check_protocol, bench,
-                      "old", payload(",verify=on"), PAYLOAD_ENDS, "--file")
-            tap.check("persistent", check_persistent, bench)
-            tap.check("persistent mode of AFL++", check_loop, bench)
-            tap.check("compilers", check_compilers, bench)
-    return tap.end()
+    tap.check("files: every end", check_files, bench)
+    tap.check("protocol, old", check_protocol, bench, "old",
+              bench.command("ends", "afl=on,verify=on"), ENDS)
+    tap.check("monitor", check_monitor, bench.smp)
+    if bench.smp == "1":
+        # What follows has nothing to do with the number of vCPUs.
+        tap.check("protocol, new", check_protocol, bench, "new",
+                  payload(",verify=on"), PAYLOAD_ENDS)
+        tap.check("protocol, input in a file", check_protocol, bench,
+                  "old", payload(",verify=on"), PAYLOAD_ENDS, "--file")
+        tap.check("persistent", check_persistent, bench)
+        tap.check("persistent mode of AFL++", check_loop, bench)
+        tap.check("compilers", check_compilers, bench)
+
+
+def main():
+    """Run the test."""
+    return run_checks("fuzz", checks, *sys.argv[1:])
 
 
 if __name__ == "__main__":

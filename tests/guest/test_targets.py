@@ -11,10 +11,9 @@ import re
 import struct
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from campaign import Bench, find_crash, fuzz, results
+from campaign import find_crash, fuzz, results, run_checks
 from tap import Skip, Tap, equal
 from vm import BUILD, ROOT
 
@@ -215,22 +214,20 @@ def check_device_campaign(bench):
         raise AssertionError(end.stdout + end.stderr)
 
 
-def main():
+def checks(tap, bench):
     """Run all checks."""
-    tap = Tap()
-    with tempfile.TemporaryDirectory(prefix="snapshot-targets-") as work:
-        try:
-            bench = Bench(work, "1")
-        except FileNotFoundError as error:
-            return tap.bail_out(f"{error.filename} is missing: run 'make'")
-        tap.check("expat: seeds", check_expat_seeds, bench)
-        tap.check("expat: afl-fuzz", check_expat_campaign, bench)
-        tap.check("device: operations as text", check_operations, bench)
-        tap.check("device: refused", check_device_refused, bench)
-        tap.check("device: seeds", check_device_seeds, bench)
-        tap.check("device: others", check_more_devices, bench)
-        tap.check("device: afl-fuzz", check_device_campaign, bench)
-    return tap.end()
+    tap.check("expat: seeds", check_expat_seeds, bench)
+    tap.check("expat: afl-fuzz", check_expat_campaign, bench)
+    tap.check("device: operations as text", check_operations, bench)
+    tap.check("device: refused", check_device_refused, bench)
+    tap.check("device: seeds", check_device_seeds, bench)
+    tap.check("device: others", check_more_devices, bench)
+    tap.check("device: afl-fuzz", check_device_campaign, bench)
+
+
+def main():
+    """Run the test."""
+    return run_checks("targets", checks)
 
 
 if __name__ == "__main__":
