@@ -5,14 +5,11 @@ import argparse
 import contextlib
 import io
 import os
-import sys
 import unittest
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "harness"))
-from snapfuzz import doctor    # noqa: E402  (its directory is added above)
-from snapfuzz.machine import Places    # noqa: E402
+from snapfuzz_case import Places
+from snapfuzz import doctor
 
 
 class FakeHost(doctor.Host):

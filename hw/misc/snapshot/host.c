@@ -1,5 +1,5 @@
 /*
- * Device "snapshot": who gives inputs, and what all of them need.
+ * Device "snapshot": who gives inputs, and the memory that is shared.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,76 +10,6 @@
 #include "qemu/units.h"
 #include "coverage-qemu.h"
 #include "run.h"
-
-int snapshot_end_wait_status(const SnapshotEnd *end)
-{
-    static const int signals[] = {
-        [SNAPSHOT_END_PANIC] = SIGABRT,
-        [SNAPSHOT_END_RESET] = SIGHUP,
-        [SNAPSHOT_END_SHUTDOWN] = SIGTERM,
-        [SNAPSHOT_END_INTERNAL] = SIGILL,
-        [SNAPSHOT_END_HALTED] = SIGALRM,
-        [SNAPSHOT_END_TIMEOUT] = SIGKILL,
-    };
-
-    switch (end->kind) {
-    case SNAPSHOT_END_DONE:
-        return (end->code & 0xff) << 8;     /* as W_EXITCODE() */
-    case SNAPSHOT_END_CRASH:
-        return end->code >= 1 && end->code < NSIG ? end->code : SIGABRT;
-    default:
-        return signals[end->kind];
-    }
-}
-
-static const char *const kinds[] = {
-    [SNAPSHOT_END_DONE] = "done",
-    [SNAPSHOT_END_CRASH] = "crash",
-    [SNAPSHOT_END_PANIC] = "panic of the guest's kernel",
-    [SNAPSHOT_END_RESET] = "reset by the guest",
-    [SNAPSHOT_END_SHUTDOWN] = "shutdown by the guest",
-    [SNAPSHOT_END_INTERNAL] = "internal error of the accelerator",
-    [SNAPSHOT_END_HALTED] = "halted for good",
-    [SNAPSHOT_END_TIMEOUT] = "timeout",
-};
-
-/* Print @text, each line by itself, so that none looks like one of ours. */
-static void print_lines(FILE *to, const char *text)
-{
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-
-    for (char **line = lines; *text && *line; line++) {
-        fprintf(to, "    %s\n", *line);
-    }
-}
-
-static unsigned int count_map(const SnapshotShared *s)
-{
-    unsigned int n = 0;
-
-    for (uint32_t i = 0; i < s->map_size; i++) {
-        n += s->map.host[i] != 0;
-    }
-    return n;
-}
-
-void snapshot_end_print(FILE *to, const char *name, const SnapshotShared *s,
-                        const SnapshotEnd *end)
-{
-    g_autofree char *text = snapshot_shared_text(s, end->text_size);
-    g_autofree char *log = snapshot_shared_log(s);
-    int status = snapshot_end_wait_status(end);
-
-    fprintf(to, "%s: %s", name, kinds[end->kind]);
-    if (end->kind <= SNAPSHOT_END_CRASH) {
-        fprintf(to, " %d", end->kind == SNAPSHOT_END_DONE
-                           ? WEXITSTATUS(status) : WTERMSIG(status));
-    }
-    fprintf(to, ", %" PRId64 " us, %u bytes of the map\n", end->ns / 1000,
-            count_map(s));
-    print_lines(to, text);
-    print_lines(to, log);
-}
 
 /* Find who gives inputs, if somebody does.  False: sets @errp. */
 static bool find_host(SnapshotHost **host, SnapshotShared *shared,
@@ -115,7 +45,7 @@ static bool check_sizes(const SnapshotRunsConfig *config, Error **errp)
 bool snapshot_runs_setup(SnapshotRuns **runs, DeviceState *dev,
                          SnapshotShared *shared,
                          const SnapshotRunsConfig *config,
-                         SnapshotDoneFunc *done, Error **errp)
+                         SnapshotDoneFunc *done, void *opaque, Error **errp)
 {
     bool tcg = config->coverage == SNAPSHOT_DEVICE_COVERAGE_TCG;
     bool qemu = config->coverage == SNAPSHOT_DEVICE_COVERAGE_QEMU;
@@ -139,6 +69,7 @@ bool snapshot_runs_setup(SnapshotRuns **runs, DeviceState *dev,
     } else if (qemu) {
         snapshot_coverage_qemu_setup(shared->map.host, config->map_size);
     }
-    *runs = host ? snapshot_runs_new(config, dev, host, done) : NULL;
+    *runs = host ? snapshot_runs_new(config, dev, host, done, opaque)
+                 : NULL;
     return true;
 }

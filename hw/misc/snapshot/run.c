@@ -10,34 +10,26 @@
  *                           +---------------------------------+
  *                                                     restored
  *
- * While a run is WAITING the machine is held (snapshot_stay()).  The thread of
- * a vCPU that has the machine to itself waits for the host there, without the
- * BQL: an input then costs one wake-up.  It does so for a moment only, as
- * nobody can stop a vCPU that is in there; a fuzzer that takes longer is
- * waited for in the main loop, as is one for a machine with several vCPU
- * threads.
+ * While a run is WAITING the machine is held (snapshot_stay()).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "hw/core/cpu.h"
 #include "hw/misc/snapshot_regs.h"
 #include "hw/qdev-core.h"
 #include "migration/snapshot-coverage.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
-#include "qemu/notify.h"
 #include "qemu/timer.h"
 #include "system/cpus.h"
 #include "system/runstate.h"
 #include "system/runstate-action.h"
 #include "coverage-qemu.h"
+#include "end.h"
 #include "run.h"
 #include "trace.h"
-
-/* How long a vCPU thread waits by itself, in milliseconds */
-#define WAIT_ON_VCPU    5
+#include "wait.h"
 
 /* How often runs are looked at for one that does not end, milliseconds */
 #define WATCH_MIN       1
@@ -63,8 +55,9 @@ typedef enum Phase {
 struct SnapshotRuns {
     Phase phase;
     SnapshotHost *host;
-    SnapshotDoneFunc *done;
-    DeviceState *dev;           /* for @done */
+    SnapshotDoneFunc *done;     /* tells the guest */
+    void *opaque;               /* for @done */
+    DeviceState *dev;
     Error *unplug_blocker;
 
     uint32_t persistent;        /* restore after so many runs */
@@ -72,21 +65,17 @@ struct SnapshotRuns {
     uint32_t timeout;           /* ms; 0: none */
     uint64_t ended;             /* runs that have ended */
     uint64_t returns;           /* to a saved instant, when coverage began */
-    int64_t began;              /* the present one, get_clock() */
     SnapshotEnd end;            /* of the last one */
     bool told;                  /* the host knows of it */
 
     /* Registers */
     uint32_t status, text_size, map_used;
 
-    QEMUBH *bh;                 /* takes an input, starts a machine */
+    SnapshotWait wait;          /* for an input */
+    SnapshotFate fate;          /* of the guest, in the present run */
+    QEMUBH *start_bh;           /* starts a machine that had stopped itself */
     QEMUTimer *watch;
-    bool watching_fd;
-    bool cut;                   /* the present run has taken too long */
-    bool was_halted;            /* for good, at the last look */
     VMChangeStateEntry *vm_state;
-    Notifier shutdown;
-    ShutdownCause cause;        /* why the guest was last shut down */
 };
 
 /* The end of it all: for a reason, or as the host has no more inputs. */
@@ -112,67 +101,11 @@ static void over(SnapshotRuns *r, Error *err)
  * Input
  */
 
-static void take_input(SnapshotRuns *r);
-
-static void unwatch_fd(SnapshotRuns *r)
-{
-    if (r->watching_fd) {
-        r->watching_fd = false;
-        qemu_set_fd_handler(r->host->fd, NULL, NULL, NULL);
-    }
-}
-
-/* In the main loop: there is something for us, unless the machine is stopped */
-static void input_ready(void *opaque)
-{
-    SnapshotRuns *r = opaque;
-
-    unwatch_fd(r);
-    if (r->phase == PHASE_WAITING && runstate_is_running()) {
-        take_input(r);
-    }
-}
-
-static void wait_in_main_loop(SnapshotRuns *r)
-{
-    if (r->host->fd < 0) {
-        qemu_bh_schedule(r->bh);
-    } else if (!r->watching_fd) {
-        r->watching_fd = true;
-        qemu_set_fd_handler(r->host->fd, input_ready, NULL, r);
-    }
-}
-
-static void wait_on_vcpu(CPUState *cpu, run_on_cpu_data data)
-{
-    SnapshotRuns *r = data.host_ptr;
-    GPollFD fd = { .fd = r->host->fd, .events = G_IO_IN };
-    bool ready = fd.fd < 0;
-
-    if (r->phase == PHASE_WAITING && !ready) {
-        bql_unlock();
-        ready = g_poll(&fd, 1, WAIT_ON_VCPU) > 0;
-        bql_lock();
-    }
-    if (r->phase == PHASE_WAITING) {
-        if (ready && runstate_is_running()) {
-            take_input(r);
-        } else {
-            wait_in_main_loop(r);
-        }
-    }
-    snapshot_park();        /* unless there was an input */
-}
-
 /* The machine is held. */
 static void wait_for_input(SnapshotRuns *r)
 {
     r->phase = PHASE_WAITING;
-    if (qemu_in_vcpu_thread() && snapshot_owns_vcpus()) {
-        async_run_on_cpu(current_cpu, wait_on_vcpu, RUN_ON_CPU_HOST_PTR(r));
-    } else {
-        wait_in_main_loop(r);
-    }
+    snapshot_wait(&r->wait);
 }
 
 /* Count edges of the run that begins. */
@@ -183,21 +116,22 @@ static void begin_coverage(SnapshotRuns *r)
     snapshot_coverage_qemu_begin();
 }
 
-static void take_input(SnapshotRuns *r)
+static void take_input(void *opaque)
 {
+    SnapshotRuns *r = opaque;
+
     switch (r->host->ops->next(r->host)) {
     case SNAPSHOT_NEXT_INPUT:
         snapshot_shared_begin_run(r->host->shared);
         begin_coverage(r);
         r->phase = PHASE_GOING;
-        r->began = get_clock();
-        r->cut = r->was_halted = false;
+        snapshot_fate_begin(&r->fate, r->timeout);
         r->status = r->text_size = 0;
         trace_snapshot_run_begin(r->ended);
         snapshot_go_on();
         break;
     case SNAPSHOT_NEXT_WAIT:
-        wait_in_main_loop(r);
+        snapshot_wait_in_main_loop(&r->wait);
         break;
     case SNAPSHOT_NEXT_OVER:
         over(r, NULL);
@@ -211,21 +145,7 @@ static void take_input(SnapshotRuns *r)
 
 static void tell_guest(SnapshotRuns *r, SnapshotResult res)
 {
-    r->done(r->dev, res);
-}
-
-/*
- * What a guest does to itself shall stop the machine and not end the process:
- * it is restored.
- */
-static void keep_process(void)
-{
-    if (qemu_shutdown_requested_get()) {
-        return;                 /* the user has told QEMU to quit */
-    }
-    reboot_action = REBOOT_ACTION_SHUTDOWN;
-    shutdown_action = SHUTDOWN_ACTION_PAUSE;
-    panic_action = PANIC_ACTION_PAUSE;
+    r->done(r->opaque, res);
 }
 
 static void saved(void *opaque, SnapshotResult res)
@@ -246,7 +166,7 @@ static void saved(void *opaque, SnapshotResult res)
         over(r, err);
         return;
     }
-    keep_process();
+    snapshot_fate_keep_process();
     timer_mod(r->watch, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + WATCH_MAX);
     wait_for_input(r);
 }
@@ -280,7 +200,7 @@ static void restored(void *opaque, SnapshotResult res)
     r->kept = 0;
     snapshot_stay();
     if (!runstate_check(RUN_STATE_SAVE_VM)) {
-        qemu_bh_schedule(r->bh);        /* the guest had stopped itself */
+        qemu_bh_schedule(r->start_bh);  /* the guest had stopped itself */
     }
     wait_for_input(r);
 }
@@ -322,7 +242,7 @@ static SnapshotResult end_run(SnapshotRuns *r, SnapshotEndKind kind)
         .kind = kind,
         .code = r->status,
         .text_size = r->text_size,
-        .ns = get_clock() - r->began,
+        .ns = snapshot_fate_elapsed(&r->fate),
     };
     r->told = false;
     trace_snapshot_run_end(r->ended, kind, r->end.code, r->end.ns);
@@ -336,39 +256,12 @@ static SnapshotResult end_run(SnapshotRuns *r, SnapshotEndKind kind)
     }
     r->phase = keep ? PHASE_KEPT : PHASE_ENDING;
     r->kept++;
-    r->cut = false;
-    r->began = get_clock();             /* of the time until the next input */
+    /* The time until it asks for its next input, of interest if kept */
+    snapshot_fate_begin(&r->fate, r->timeout ? r->timeout : KEPT_MAX);
     if (res == SNAPSHOT_RESULT_NONE) {
         restored(r, res);
     }
     return res;
-}
-
-/* What became of the guest, if it has stopped itself.  False: it has not. */
-static bool stopped_itself(SnapshotRuns *r, RunState state,
-                           SnapshotEndKind *kind)
-{
-    switch (state) {
-    case RUN_STATE_GUEST_PANICKED:
-        r->cause = SHUTDOWN_CAUSE_GUEST_PANIC;
-        *kind = SNAPSHOT_END_PANIC;
-        return true;
-    case RUN_STATE_INTERNAL_ERROR:
-        r->cause = SHUTDOWN_CAUSE_HOST_ERROR;
-        *kind = SNAPSHOT_END_INTERNAL;
-        return true;
-    case RUN_STATE_SHUTDOWN:
-        *kind = r->cause == SHUTDOWN_CAUSE_GUEST_SHUTDOWN
-                ? SNAPSHOT_END_SHUTDOWN : SNAPSHOT_END_RESET;
-        /* Else it is QEMU that ends. */
-        return shutdown_action == SHUTDOWN_ACTION_PAUSE;
-    case RUN_STATE_WATCHDOG:
-        r->cause = SHUTDOWN_CAUSE_GUEST_RESET;
-        *kind = SNAPSHOT_END_TIMEOUT;
-        return true;
-    default:
-        return false;
-    }
 }
 
 static void rested(void *opaque, SnapshotResult res)
@@ -377,41 +270,13 @@ static void rested(void *opaque, SnapshotResult res)
     SnapshotEndKind kind;
 
     tell_guest(r, res);
-    if (stopped_itself(r, runstate_get(), &kind)) {
+    if (snapshot_fate_stopped(&r->fate, runstate_get(), &kind)) {
         r->phase = PHASE_KEPT;          /* another vCPU has done so */
         give_up_kept(r);
         return;
     }
     snapshot_stay();
     wait_for_input(r);
-}
-
-/* How long the guest may take at present, milliseconds; 0: as it likes */
-static uint32_t time_limit(const SnapshotRuns *r)
-{
-    return r->phase == PHASE_KEPT && !r->timeout ? KEPT_MAX : r->timeout;
-}
-
-/*
- * Is it over with the present run, whatever the guest may say?  Time goes by
- * for one that sleeps (ACPI S3), but not while the user has stopped it.
- */
-static bool has_ended(SnapshotRuns *r, SnapshotEndKind *kind)
-{
-    bool was_halted = r->was_halted;
-    uint32_t limit = time_limit(r);
-
-    if (!runstate_is_live(runstate_get())) {
-        return stopped_itself(r, runstate_get(), kind);
-    }
-    if (r->cut || (limit && (get_clock() - r->began) / SCALE_MS >= limit)) {
-        *kind = SNAPSHOT_END_TIMEOUT;
-        return true;
-    }
-    /* Twice, as something of the host may just be about to wake it. */
-    r->was_halted = snapshot_halted_for_good();
-    *kind = SNAPSHOT_END_HALTED;
-    return r->was_halted && was_halted;
 }
 
 /* The present run, or what is between two, ends without a word of the guest. */
@@ -431,7 +296,7 @@ static void look(void *opaque)
     int64_t period = r->timeout ? r->timeout / 4 : WATCH_MAX;
 
     if ((r->phase == PHASE_GOING || r->phase == PHASE_KEPT) &&
-        has_ended(r, &kind) &&
+        snapshot_fate_ended(&r->fate, &kind) &&
         end_unasked(r, kind) == SNAPSHOT_RESULT_BUSY) {
         period = WATCH_MIN;
     }
@@ -442,13 +307,13 @@ static void look(void *opaque)
 void snapshot_runs_cut_off(SnapshotRuns *r)
 {
     if (r->phase == PHASE_GOING) {
-        r->cut = true;
+        snapshot_fate_cut(&r->fate);
         look(r);
     }
 }
 
 /* In the main loop, with no code of devices on the stack */
-static void run_bh(void *opaque)
+static void start_bh(void *opaque)
 {
     SnapshotRuns *r = opaque;
 
@@ -456,26 +321,10 @@ static void run_bh(void *opaque)
         return;
     }
     if (snapshot_busy()) {
-        qemu_bh_schedule(r->bh);        /* the machine is at rest: later */
-        return;
+        qemu_bh_schedule(r->start_bh);  /* the machine is at rest: later */
+    } else {
+        snapshot_fate_undo(&r->fate);
     }
-    if (!runstate_is_running() && r->cause != SHUTDOWN_CAUSE_NONE) {
-        r->cause = SHUTDOWN_CAUSE_NONE;
-        if (runstate_needs_reset()) {
-            runstate_set(RUN_STATE_PAUSED);     /* a restore is as good */
-        }
-        vm_start();
-    }
-    if (r->host->fd < 0 && runstate_is_running()) {
-        take_input(r);
-    }
-}
-
-static void shutdown_notify(Notifier *n, void *opaque)
-{
-    SnapshotRuns *r = container_of(n, SnapshotRuns, shutdown);
-
-    r->cause = *(ShutdownCause *)opaque;
 }
 
 static void vm_state_changed(void *opaque, bool running, RunState state)
@@ -488,12 +337,13 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
         begin_coverage(r);              /* the same run, once more */
     }
     if (running && r->phase == PHASE_WAITING && !qemu_in_vcpu_thread()) {
-        wait_in_main_loop(r);           /* after "stop" and "cont" */
+        snapshot_wait_in_main_loop(&r->wait);   /* after "stop" and "cont" */
     } else if ((r->phase == PHASE_GOING || r->phase == PHASE_KEPT) &&
-               stopped_itself(r, state, &kind)) {
+               snapshot_fate_stopped(&r->fate, state, &kind)) {
         end_unasked(r, kind);
-    } else if (r->phase == PHASE_WAITING && stopped_itself(r, state, &kind)) {
-        qemu_bh_schedule(r->bh);        /* it is at the saved instant */
+    } else if (r->phase == PHASE_WAITING &&
+               snapshot_fate_stopped(&r->fate, state, &kind)) {
+        qemu_bh_schedule(r->start_bh);  /* it is at the saved instant */
     }
 }
 
@@ -594,21 +444,22 @@ bool snapshot_runs_write(SnapshotRuns *r, hwaddr addr, uint32_t val)
 
 SnapshotRuns *snapshot_runs_new(const SnapshotRunsConfig *config,
                                 DeviceState *dev, SnapshotHost *host,
-                                SnapshotDoneFunc *done)
+                                SnapshotDoneFunc *done, void *opaque)
 {
     SnapshotRuns *r = g_new0(SnapshotRuns, 1);
 
     r->host = host;
     host->runs = r;
     r->done = done;
+    r->opaque = opaque;
     r->dev = dev;
     r->persistent = config->persistent;
     r->timeout = config->timeout;
-    r->bh = aio_bh_new(iohandler_get_aio_context(), run_bh, r);
+    snapshot_wait_init(&r->wait, host->fd, take_input, r);
+    snapshot_fate_init(&r->fate);
+    r->start_bh = aio_bh_new(iohandler_get_aio_context(), start_bh, r);
     r->watch = timer_new_ms(QEMU_CLOCK_REALTIME, look, r);
     r->vm_state = qemu_add_vm_change_state_handler(vm_state_changed, r);
-    r->shutdown.notify = shutdown_notify;
-    qemu_register_shutdown_notifier(&r->shutdown);
     error_setg(&r->unplug_blocker, "there are runs of a fuzzer, which need "
                "the device; quit instead");
     qdev_add_unplug_blocker(dev, r->unplug_blocker);
@@ -626,12 +477,12 @@ void snapshot_runs_free(SnapshotRuns *r)
     }
     qdev_del_unplug_blocker(r->dev, r->unplug_blocker);
     error_free(r->unplug_blocker);
-    unwatch_fd(r);
+    snapshot_wait_destroy(&r->wait);
     snapshot_cancel(r);
-    notifier_remove(&r->shutdown);
+    snapshot_fate_destroy(&r->fate);
     qemu_del_vm_change_state_handler(r->vm_state);
     timer_free(r->watch);
-    qemu_bh_delete(r->bh);
+    qemu_bh_delete(r->start_bh);
     r->host->ops->free(r->host);
     g_free(r);
 }

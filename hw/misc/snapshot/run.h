@@ -15,26 +15,8 @@
 #define HW_MISC_SNAPSHOT_RUN_H
 
 #include "migration/snapshot-engine.h"
+#include "end.h"
 #include "shared.h"
-
-typedef enum SnapshotEndKind {
-    SNAPSHOT_END_DONE,          /* the guest said so; ->code: its status */
-    SNAPSHOT_END_CRASH,         /* a bug, says the guest; ->code: a signal */
-    SNAPSHOT_END_PANIC,         /* of the guest's kernel */
-    SNAPSHOT_END_RESET,         /* the guest resets itself, or triple fault */
-    SNAPSHOT_END_SHUTDOWN,      /* the guest switches itself off */
-    SNAPSHOT_END_INTERNAL,      /* the accelerator cannot go on */
-    SNAPSHOT_END_HALTED,        /* nothing will ever wake the guest up */
-    SNAPSHOT_END_TIMEOUT,       /* it took too long */
-} SnapshotEndKind;
-
-/* How a run ended */
-typedef struct SnapshotEnd {
-    SnapshotEndKind kind;
-    uint32_t code;
-    uint32_t text_size;         /* bytes of text that the guest left */
-    int64_t ns;                 /* host time from input to end */
-} SnapshotEnd;
 
 /* The pipes of afl-fuzz; words are 32 bits, in the order of the host. */
 #define SNAPSHOT_AFL_CONTROL    198
@@ -117,30 +99,21 @@ SnapshotHost *snapshot_host_files(SnapshotShared *shared,
 bool snapshot_afl_attach_map(SnapshotShared *shared, uint32_t map_size,
                              Error **errp);
 
-/* How a process that ended like the run would be reported by wait() */
-int snapshot_end_wait_status(const SnapshotEnd *end);
-
-/*
- * Print to @to what became of a run: a line that begins with @name, and text
- * and log of the guest.
- */
-void snapshot_end_print(FILE *to, const char *name, const SnapshotShared *s,
-                        const SnapshotEnd *end);
-
 /*
  * Set up the memory that is shared and, if somebody gives inputs, *@runs of
  * the device @dev (else NULL).  @done is told the result of commands, with
- * @dev, as that of snapshot_submit().  Returns false and sets @errp on failure.
+ * @opaque, as that of snapshot_submit().  Returns false and sets @errp on
+ * failure.
  */
 bool snapshot_runs_setup(SnapshotRuns **runs, DeviceState *dev,
                          SnapshotShared *shared,
                          const SnapshotRunsConfig *config,
-                         SnapshotDoneFunc *done, Error **errp);
+                         SnapshotDoneFunc *done, void *opaque, Error **errp);
 
 /* Have runs with @host, which now belongs to them.  See above for @done. */
 SnapshotRuns *snapshot_runs_new(const SnapshotRunsConfig *config,
                                 DeviceState *dev, SnapshotHost *host,
-                                SnapshotDoneFunc *done);
+                                SnapshotDoneFunc *done, void *opaque);
 
 /* End runs and let go of the host; @r may be NULL. */
 void snapshot_runs_free(SnapshotRuns *r);

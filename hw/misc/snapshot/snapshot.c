@@ -1,11 +1,9 @@
 /*
  * PCI device "snapshot": the guest saves and rewinds its own machine.
  *
- * This file knows registers; docs/specs/snapshot.rst describes them.  What a
+ * This file is the device with its properties, put together from registers
+ * (registers.c), memory that is shared (shared.c) and runs (run.c).  What a
  * command does is the engine's business (migration/snapshot-engine.h).
- *
- * The registers are no part of the machine state: they survive a restore, and
- * this is how the guest tells whether it has just saved or was just restored.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -20,15 +18,14 @@
 #include "qapi/error.h"
 #include "qapi/qapi-visit-snapshot-device.h"
 #include "qapi/visitor.h"
-#include "qemu/bitops.h"
 #include "qemu/error-report.h"
-#include "qemu/log.h"
 #include "qemu/module.h"
 #include "qemu/units.h"
 #include "system/system.h"
 #include "coverage-qemu.h"
+#include "registers.h"
 #include "run.h"
-#include "trace.h"
+#include "shared.h"
 
 #define TYPE_SNAPSHOT_DEVICE "snapshot"
 OBJECT_DECLARE_SIMPLE_TYPE(SnapshotDevice, SNAPSHOT_DEVICE)
@@ -36,269 +33,16 @@ OBJECT_DECLARE_SIMPLE_TYPE(SnapshotDevice, SNAPSHOT_DEVICE)
 struct SnapshotDevice {
     PCIDevice parent_obj;
 
-    MemoryRegion bar;
+    SnapshotRegs regs;          /* BAR 0 */
     Notifier machine_done;
     SnapshotConfig config;
     SnapshotRunsConfig runs_config;
     SnapshotShared shared;      /* memory, BAR 2 */
     SnapshotRuns *runs;         /* or NULL */
-
-    SnapshotResult result;      /* of the last command */
-    uint64_t returns;           /* to a saved instant, known to ->result */
-    uint32_t rejected;          /* commands that did nothing */
-    uint64_t start, length;     /* of memory to exclude, code to cover */
-    uint32_t cover_flags;
 };
 
 /* There is one machine, so there is one device that may rewind it. */
 static SnapshotDevice *the_device;
-
-QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_DONE != SNAPSHOT_RES_DONE);
-QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_PENDING != SNAPSHOT_RES_PENDING);
-QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_UNKNOWN != SNAPSHOT_RES_UNKNOWN);
-QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_NONE != SNAPSHOT_RES_NONE);
-QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_BUSY != SNAPSHOT_RES_BUSY);
-QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_REFUSED != SNAPSHOT_RES_REFUSED);
-QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_NOMEM != SNAPSHOT_RES_NOMEM);
-QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_IO != SNAPSHOT_RES_IO);
-QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_DEVICE != SNAPSHOT_RES_DEVICE);
-QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_VERIFY != SNAPSHOT_RES_VERIFY);
-QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_RANGE != SNAPSHOT_RES_RANGE);
-QEMU_BUILD_BUG_ON((int)SNAPSHOT_RESULT_LIMIT != SNAPSHOT_RES_LIMIT);
-
-/* Did the command leave snapshot and machine as they were? */
-static bool snapshot_did_nothing(SnapshotResult result)
-{
-    return result != SNAPSHOT_RESULT_DONE &&
-           result != SNAPSHOT_RESULT_PENDING &&
-           result != SNAPSHOT_RESULT_DEVICE &&
-           result != SNAPSHOT_RESULT_VERIFY;
-}
-
-static void snapshot_set_result(SnapshotDevice *s, SnapshotResult result)
-{
-    trace_snapshot_device_result(result);
-    s->result = result;
-    s->returns = snapshot_counters()->returns;
-    s->rejected += snapshot_did_nothing(result);
-}
-
-static void snapshot_done(void *opaque, SnapshotResult result)
-{
-    snapshot_set_result(opaque, result);
-}
-
-/* Hand @op to the engine, unless it would take away what runs stand on. */
-static SnapshotResult snapshot_engine_command(SnapshotDevice *s, SnapshotOp op)
-{
-    if (snapshot_runs_forbid(s->runs, op)) {
-        return SNAPSHOT_RESULT_REFUSED;
-    }
-    return snapshot_submit(op, snapshot_done, s);
-}
-
-/* Add a range of code whose edges count, or forget all. */
-static SnapshotResult snapshot_cover(SnapshotDevice *s, uint64_t command,
-                                     Error **errp)
-{
-    if (snapshot_runs_begun(s->runs)) {
-        error_setg(errp, "runs have begun, and are all to count the same");
-        return SNAPSHOT_RESULT_REFUSED;
-    }
-    if (command == SNAPSHOT_CMD_UNCOVER) {
-        snapshot_coverage_clear();
-        return SNAPSHOT_RESULT_DONE;
-    }
-    return snapshot_coverage_add(s->start, s->length,
-                                 s->cover_flags & SNAPSHOT_COVER_HERE, errp);
-}
-
-static void snapshot_command(SnapshotDevice *s, uint64_t command)
-{
-    SnapshotResult res;
-    Error *err = NULL;
-
-    switch (command) {
-    case SNAPSHOT_CMD_SAVE:
-        res = snapshot_engine_command(s, SNAPSHOT_OP_SAVE);
-        break;
-    case SNAPSHOT_CMD_RESTORE:
-        res = snapshot_engine_command(s, SNAPSHOT_OP_RESTORE);
-        break;
-    case SNAPSHOT_CMD_PUSH:
-        res = snapshot_engine_command(s, SNAPSHOT_OP_PUSH);
-        break;
-    case SNAPSHOT_CMD_POP:
-        res = snapshot_engine_command(s, SNAPSHOT_OP_POP);
-        break;
-    case SNAPSHOT_CMD_DISCARD:
-        res = snapshot_engine_command(s, SNAPSHOT_OP_DISCARD);
-        break;
-    case SNAPSHOT_CMD_EXCLUDE:
-        res = snapshot_exclude(s->start, s->length, &err);
-        break;
-    case SNAPSHOT_CMD_INCLUDE:
-        res = snapshot_include_all(&err);
-        break;
-    case SNAPSHOT_CMD_NEXT:
-    case SNAPSHOT_CMD_DONE:
-    case SNAPSHOT_CMD_CRASH:
-        res = snapshot_runs_command(s->runs, command);
-        break;
-    case SNAPSHOT_CMD_COVER:
-    case SNAPSHOT_CMD_UNCOVER:
-        res = snapshot_cover(s, command, &err);
-        break;
-    default:
-        qemu_log_mask(LOG_GUEST_ERROR, "snapshot: unknown command 0x%" PRIx64
-                      "\n", command);
-        res = SNAPSHOT_RESULT_UNKNOWN;
-    }
-    if (err) {
-        qemu_log_mask(LOG_GUEST_ERROR, "snapshot: %s\n",
-                      error_get_pretty(err));
-        error_free(err);
-    }
-    snapshot_set_result(s, res);
-}
-
-static uint32_t snapshot_read32(SnapshotDevice *s, hwaddr addr)
-{
-    const SnapshotCounters *c = snapshot_counters();
-
-    if (s->returns != c->returns) {
-        /* Somebody else's restore brought the guest back to its save. */
-        s->returns = c->returns;
-        s->result = c->returned;
-    }
-
-    switch (addr) {
-    case SNAPSHOT_REG_RESULT:
-        return s->result;
-    case SNAPSHOT_REG_ABI:
-        return SNAPSHOT_ABI_VERSION;
-    case SNAPSHOT_REG_RESTORES:
-        return c->restores;
-    case SNAPSHOT_REG_STATUS:
-        return (c->armed ? SNAPSHOT_STATUS_ARMED : 0) |
-               (snapshot_pending() ? SNAPSHOT_STATUS_PENDING : 0) |
-               (c->verify ? SNAPSHOT_STATUS_VERIFY : 0);
-    case SNAPSHOT_REG_ENGINE:
-        return !c->armed ? SNAPSHOT_ENGINE_NONE
-               : c->engine == SNAPSHOT_DEVICE_ENGINE_REMAP
-               ? SNAPSHOT_ENGINE_REMAP : SNAPSHOT_ENGINE_COPY;
-    case SNAPSHOT_REG_VERIFY:
-        return c->verify_failures;
-    case SNAPSHOT_REG_REJECTED:
-        return s->rejected;
-    case SNAPSHOT_REG_LEVELS:
-        return c->levels;
-    case SNAPSHOT_REG_COVERAGE:
-        return snapshot_coverage_available() ? SNAPSHOT_COVERAGE_TCG
-               : snapshot_coverage_qemu_available() ? SNAPSHOT_COVERAGE_QEMU
-               : SNAPSHOT_COVERAGE_NONE;
-    case SNAPSHOT_REG_COVER_FLAGS:
-        return s->cover_flags;
-    default:
-        return 0;
-    }
-}
-
-/* Registers of 64 bits, which may be read in halves */
-static bool snapshot_reg64(const SnapshotDevice *s, hwaddr addr, uint64_t *val)
-{
-    const SnapshotCounters *c = snapshot_counters();
-
-    switch (addr) {
-    case SNAPSHOT_REG_PAGES:
-        *val = c->pages_last;
-        return true;
-    case SNAPSHOT_REG_PAGES_SUM:
-        *val = c->pages_total;
-        return true;
-    case SNAPSHOT_REG_NS:
-        *val = c->restore_ns;
-        return true;
-    case SNAPSHOT_REG_RAM_BYTES:
-        *val = c->ram_bytes;
-        return true;
-    case SNAPSHOT_REG_START:
-        *val = s->start;
-        return true;
-    case SNAPSHOT_REG_RUNS:
-        *val = snapshot_runs_ended(s->runs);
-        return true;
-    case SNAPSHOT_REG_LENGTH:
-        *val = s->length;
-        return true;
-    default:
-        return false;
-    }
-}
-
-static uint64_t snapshot_read(void *opaque, hwaddr addr, unsigned size)
-{
-    SnapshotDevice *s = opaque;
-    uint64_t val = 0;
-
-    if (snapshot_reg64(s, addr & ~7ull, &val)) {
-        if (size == 4) {
-            val = (uint32_t)(addr & 4 ? val >> 32 : val);
-        }
-    } else if (size == 4 && !snapshot_runs_read(s->runs, addr, &val)) {
-        val = snapshot_read32(s, addr);
-    }
-    trace_snapshot_device_read(addr, size, val);
-    return val;
-}
-
-/* Write all of @reg, or the half that @addr stands for. */
-static void snapshot_write64(uint64_t *reg, hwaddr addr, uint64_t val,
-                             unsigned size)
-{
-    *reg = size == 8 ? val : deposit64(*reg, addr & 4 ? 32 : 0, 32, val);
-}
-
-static void snapshot_write(void *opaque, hwaddr addr, uint64_t val,
-                           unsigned size)
-{
-    SnapshotDevice *s = opaque;
-
-    trace_snapshot_device_write(addr, size, val);
-    switch (addr & ~7ull) {
-    case SNAPSHOT_REG_START:
-        snapshot_write64(&s->start, addr, val, size);
-        break;
-    case SNAPSHOT_REG_LENGTH:
-        snapshot_write64(&s->length, addr, val, size);
-        break;
-    default:
-        if (size != 4) {
-            break;
-        }
-        if (addr == SNAPSHOT_REG_COMMAND) {
-            snapshot_command(s, val);
-        } else if (addr == SNAPSHOT_REG_COVER_FLAGS) {
-            s->cover_flags = val;
-        } else {
-            snapshot_runs_write(s->runs, addr, val);
-        }
-    }
-}
-
-static const MemoryRegionOps snapshot_bar_ops = {
-    .read = snapshot_read,
-    .write = snapshot_write,
-    .endianness = DEVICE_LITTLE_ENDIAN,
-    .valid = {
-        .min_access_size = 4,
-        .max_access_size = 8,
-    },
-    .impl = {
-        .min_access_size = 4,
-        .max_access_size = 8,
-    },
-};
 
 /*
  * Devices that come after this one on the command line were not there when it
@@ -329,18 +73,16 @@ static void snapshot_realize(PCIDevice *pdev, Error **errp)
     }
     if (!snapshot_check_machine(errp) ||
         !snapshot_runs_setup(&s->runs, DEVICE(s), &s->shared, &s->runs_config,
-                             snapshot_done, errp)) {
+                             snapshot_regs_done, &s->regs, errp)) {
         return;
     }
-    memory_region_init_io(&s->bar, OBJECT(s), &snapshot_bar_ops, s,
-                          "snapshot", SNAPSHOT_BAR_SIZE);
+    snapshot_regs_init(&s->regs, OBJECT(s), s->runs);
     pci_register_bar(pdev, SNAPSHOT_BAR, PCI_BASE_ADDRESS_SPACE_MEMORY,
-                     &s->bar);
+                     &s->regs.bar);
     pci_register_bar(pdev, SNAPSHOT_SHARED_BAR,
                      PCI_BASE_ADDRESS_SPACE_MEMORY |
                      PCI_BASE_ADDRESS_MEM_PREFETCH, &s->shared.bar);
     snapshot_configure(&s->config);
-    s->returns = snapshot_counters()->returns;
     the_device = s;
     s->machine_done.notify = snapshot_machine_done;
     qemu_add_machine_init_done_notifier(&s->machine_done);
@@ -356,9 +98,9 @@ static void snapshot_exit(PCIDevice *pdev)
     };
 
     qemu_remove_machine_init_done_notifier(&s->machine_done);
+    snapshot_regs_detach(&s->regs);
     snapshot_runs_free(g_steal_pointer(&s->runs));
     snapshot_shared_take_apart(&s->shared);
-    snapshot_cancel(s);
     snapshot_coverage_release();
     snapshot_coverage_qemu_setup(NULL, 0);
     snapshot_release();
