@@ -298,6 +298,8 @@ class Campaign:
         if self._began:
             self.progress.say("in all: " + figures.describe(
                 self.sum, rates, seconds))
+            if self.sum.runs.get("ended"):
+                self.progress.say(figures.describe_run(self.sum.runs))
             self.progress.say(f"the guests took {self.sum.boot:.1f} s to boot")
         found = crashes_of(self.workers)
         write_whole(self.plan.out / "summary.json", (json.dumps({

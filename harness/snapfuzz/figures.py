@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a campaign has reached, and how that is told."""
 
+import collections
 import re
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # Seconds between two lines where there is no terminal
 LINE_SECONDS = 10
+# Who has the time of a run, in turn
+PARTS = ("fuzzer", "wake-up", "guest", "restore")
 
 
 @dataclass
@@ -23,6 +26,8 @@ class Figures:
     edges: int = None
     stability: float = None     # percent
     boot: float = None          # seconds until the guest had its first input
+    # "ended": runs; each of PARTS: nanoseconds that it has taken
+    runs: dict = field(default_factory=dict)
 
 
 def total(figures):
@@ -38,7 +43,13 @@ def total(figures):
         inputs=max((each.inputs for each in figures), default=0),
         edges=max(known("edges"), default=None),
         stability=min(known("stability"), default=None),
-        boot=max(known("boot"), default=None))
+        boot=max(known("boot"), default=None),
+        runs=add_up(each.runs for each in figures))
+
+
+def add_up(dicts):
+    """One with the sums of the numbers of all."""
+    return dict(sum(map(collections.Counter, dicts), collections.Counter()))
 
 
 def parse_stats(text):
@@ -81,6 +92,7 @@ class Watch:
         figures.restores = sum(answer["restores"] for answer in answers)
         figures.pages = sum(answer["pages-total"] for answer in answers)
         figures.boot = self._boot
+        figures.runs = add_up(answer["runs"] for answer in answers)
         # What the fuzzer says comes rarely, and counts too.
         figures.execs = max(figures.execs,
                             figures.restores * self._persistent)
@@ -110,6 +122,13 @@ def describe(figures, rates, seconds):
         words.append(f"stability {figures.stability:g} %")
     words += [f"{rates[1]:,.0f} restores/s", f"{pages:.1f} pages/run"]
     return "  ".join(words)
+
+
+def describe_run(runs):
+    """Where the time of a run goes, on average; there has been one."""
+    times = [(name, runs[name] / 1000 / runs["ended"]) for name in PARTS]
+    return (f"a run takes {sum(us for _, us in times):.1f} us: " + ", ".join(
+        f"{name} {us:.1f}" for name, us in times))
 
 
 class Progress:

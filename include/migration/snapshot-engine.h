@@ -237,6 +237,12 @@ bool snapshot_check_machine(Error **errp);
 const SnapshotCounters *snapshot_counters(void);
 
 /**
+ * snapshot_show_runs: have snapshot_info() show @runs
+ * @runs: belongs to the caller, who goes on counting; NULL: no longer
+ */
+void snapshot_show_runs(const SnapshotDeviceRuns *runs);
+
+/**
  * snapshot_info: everything there is to know, for query and the QOM property
  *
  * Returns a new object; free it with qapi_free_SnapshotDeviceInfo().

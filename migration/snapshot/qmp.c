@@ -158,6 +158,14 @@ static uint64_t percentile(const SnapshotDeviceLatency *latency,
     return 0;
 }
 
+static void print_runs(Monitor *mon, const SnapshotDeviceRuns *runs)
+{
+    monitor_printf(mon, "runs: %" PRIu64 ", time: fuzzer %" PRIu64
+                   " ns, wake-up %" PRIu64 " ns, guest %" PRIu64
+                   " ns, restore %" PRIu64 " ns\n", runs->ended,
+                   runs->fuzzer, runs->wake_up, runs->guest, runs->restore);
+}
+
 void hmp_info_snapshot_device(Monitor *mon, const QDict *qdict)
 {
     g_autoptr(SnapshotDeviceInfo) info = snapshot_info();
@@ -217,6 +225,9 @@ void hmp_info_snapshot_device(Monitor *mon, const QDict *qdict)
                        " requests failed\n", d->value->disk,
                        d->value->bytes >> 10, limit ?: "",
                        d->value->clusters_last, d->value->failed);
+    }
+    if (info->runs) {
+        print_runs(mon, info->runs);
     }
     if (info->last_error) {
         monitor_printf(mon, "last error: %s\n", info->last_error);

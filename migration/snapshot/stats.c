@@ -4,7 +4,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qapi/clone-visitor.h"
 #include "qapi/error.h"
+#include "qapi/qapi-visit-snapshot-device.h"
 #include "qapi/util.h"
 #include "qemu/error-report.h"
 #include "qemu/timer.h"
@@ -27,6 +29,7 @@ typedef struct Stats {
 static Stats levels[SNAPSHOT_LEVELS_MAX];
 static Stats *stats = levels;       /* of the topmost level */
 static char *last_error;
+static const SnapshotDeviceRuns *shown_runs;    /* the device's, or NULL */
 
 const SnapshotCounters *snapshot_counters(void)
 {
@@ -93,6 +96,11 @@ void snapshot_count_latency(int64_t ns)
     stats->latency_max = MAX(stats->latency_max, ns);
 }
 
+void snapshot_show_runs(const SnapshotDeviceRuns *runs)
+{
+    shown_runs = runs;
+}
+
 void snapshot_note_failure(SnapshotOp op, SnapshotResult res,
                            const Error *err)
 {
@@ -143,6 +151,9 @@ SnapshotDeviceInfo *snapshot_count_info(void)
     info->ram_bytes = c->ram_bytes;
     info->last_error = g_strdup(last_error);
     info->latency = latency_info();
+    if (shown_runs) {
+        info->runs = QAPI_CLONE(SnapshotDeviceRuns, shown_runs);
+    }
     for (int i = SNAPSHOT_DEVICE_PHASE__MAX - 1; c->armed && i >= 0; i--) {
         SnapshotDevicePhaseTime *t = g_new0(SnapshotDevicePhaseTime, 1);
 

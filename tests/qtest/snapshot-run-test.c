@@ -176,6 +176,44 @@ static void test_runs(void)
     end(r);
 }
 
+/* Seconds of @part of the time that runs have taken */
+static double seconds(const QDict *info, const char *part)
+{
+    return qdict_get_int(qdict_get_qdict(info, "runs"), part) / 1e9;
+}
+
+/* The time of runs is told apart, and none of it is missing. */
+static void test_times(void)
+{
+    static const char *const parts[] = {
+        "fuzzer", "wake-up", "guest", "restore",
+    };
+    Runs *r = start(4, "");
+    gint64 began = g_get_monotonic_time();
+    g_autoptr(QDict) before = snap_query(r->s->qts), after = NULL;
+    double sum = 0, elapsed;
+
+    for (int i = 0; i < ARRAY_SIZE(parts); i++) {
+        g_assert_cmpint(seconds(before, parts[i]), ==, 0);
+    }
+    get_input(r, SNAPSHOT_CMD_NEXT, 0);
+    for (int i = 1; i < 4; i++) {
+        g_usleep(200 * 1000);
+        get_input(r, SNAPSHOT_CMD_DONE, i);
+    }
+    after = snap_query(r->s->qts);
+    elapsed = (g_get_monotonic_time() - began) / 1e6;
+    g_assert_cmpint(qdict_get_int(qdict_get_qdict(after, "runs"), "ended"), ==,
+                    3);
+    for (int i = 0; i < ARRAY_SIZE(parts); i++) {
+        g_assert_cmpfloat(seconds(after, parts[i]), >, 0);
+        sum += seconds(after, parts[i]);
+    }
+    g_assert_cmpfloat(seconds(after, "guest"), >=, 0.6);
+    g_assert_cmpfloat(sum, <=, elapsed);
+    end(r);
+}
+
 static void test_persistent(void)
 {
     Runs *r = start(8, ",persistent=3");
@@ -386,6 +424,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     qtest_add_func("snapshot/run/header", test_header);
     qtest_add_func("snapshot/run/runs", test_runs);
+    qtest_add_func("snapshot/run/times", test_times);
     qtest_add_func("snapshot/run/persistent", test_persistent);
     qtest_add_func("snapshot/run/ends", test_ends);
     qtest_add_func("snapshot/run/kept", test_kept);

@@ -107,14 +107,18 @@ class Figures(Directory):
                          [3, 5, 7, 7, 9])
 
     def test_total(self):
-        one = figures.Figures(execs=3, inputs=4, crashes=1, edges=7, boot=1.0)
-        two = figures.Figures(execs=4, inputs=3, edges=8, stability=99.0)
+        one = figures.Figures(execs=3, inputs=4, crashes=1, edges=7, boot=1.0,
+                              runs={"ended": 3, "guest": 10})
+        two = figures.Figures(execs=4, inputs=3, edges=8, stability=99.0,
+                              runs={"ended": 2, "guest": 5, "fuzzer": 1})
         self.assertEqual(figures.total([one, two]), figures.Figures(
-            execs=7, inputs=4, crashes=1, edges=8, stability=99.0, boot=1.0))
+            execs=7, inputs=4, crashes=1, edges=8, stability=99.0, boot=1.0,
+            runs={"ended": 5, "guest": 15, "fuzzer": 1}))
         self.assertEqual(figures.total([]), figures.Figures())
 
     def test_watch(self):
-        one, two = ({"armed": True, "restores": n, "pages-total": 2 * n}
+        one, two = ({"armed": True, "restores": n, "pages-total": 2 * n,
+                     "runs": {"ended": n}}
                     for n in (10, 4))
         answers = [[], [{"armed": False}], [one], [one, two]]
 
@@ -145,6 +149,13 @@ class Figures(Directory):
         self.assertEqual(line, "1:02:03  1,234 execs (57/s)  crashes 1  hangs 0  "
                          "inputs 3  edges 28  stability 100 %  55 restores/s  "
                          "8.5 pages/run")
+
+    def test_time_of_a_run(self):
+        self.assertEqual(figures.describe_run(
+            {"guest": 42000, "wake-up": 0, "ended": 4, "restore": 40400,
+             "fuzzer": 1000}),
+            "a run takes 20.9 us: fuzzer 0.2, wake-up 0.0, guest 10.5, "
+            "restore 10.1")
 
     def test_progress(self):
         stream = io.StringIO()

@@ -125,6 +125,7 @@ static void carry_out(SnapshotRegs *r, uint64_t command)
 static uint32_t read32(SnapshotRegs *r, hwaddr addr)
 {
     const SnapshotCounters *c = snapshot_counters();
+    const uint32_t *run_reg = snapshot_runs_reg(r->runs, addr);
 
     if (r->returns != c->returns) {
         /* Somebody else's restore brought the guest back to its save. */
@@ -153,6 +154,8 @@ static uint32_t read32(SnapshotRegs *r, hwaddr addr)
         return r->rejected;
     case SNAPSHOT_REG_LEVELS:
         return c->levels;
+    case SNAPSHOT_REG_HOST:
+        return snapshot_runs_host(r->runs);
     case SNAPSHOT_REG_COVERAGE:
         return snapshot_coverage_available() ? SNAPSHOT_COVERAGE_TCG
                : snapshot_coverage_qemu_available() ? SNAPSHOT_COVERAGE_QEMU
@@ -160,7 +163,7 @@ static uint32_t read32(SnapshotRegs *r, hwaddr addr)
     case SNAPSHOT_REG_COVER_FLAGS:
         return r->cover_flags;
     default:
-        return 0;
+        return run_reg ? *run_reg : 0;
     }
 }
 
@@ -205,7 +208,7 @@ static uint64_t regs_read(void *opaque, hwaddr addr, unsigned size)
         if (size == 4) {
             val = (uint32_t)(addr & 4 ? val >> 32 : val);
         }
-    } else if (size == 4 && !snapshot_runs_read(r->runs, addr, &val)) {
+    } else if (size == 4) {
         val = read32(r, addr);
     }
     trace_snapshot_device_read(addr, size, val);
@@ -221,6 +224,7 @@ static void write64(uint64_t *reg, hwaddr addr, uint64_t val, unsigned size)
 static void regs_write(void *opaque, hwaddr addr, uint64_t val, unsigned size)
 {
     SnapshotRegs *r = opaque;
+    uint32_t *run_reg = snapshot_runs_reg(r->runs, addr);
 
     trace_snapshot_device_write(addr, size, val);
     switch (addr & ~7ull) {
@@ -238,8 +242,8 @@ static void regs_write(void *opaque, hwaddr addr, uint64_t val, unsigned size)
             carry_out(r, val);
         } else if (addr == SNAPSHOT_REG_COVER_FLAGS) {
             r->cover_flags = val;
-        } else {
-            snapshot_runs_write(r->runs, addr, val);
+        } else if (run_reg) {
+            *run_reg = val;
         }
     }
 }

@@ -63,7 +63,9 @@ struct SnapshotRuns {
     uint32_t persistent;        /* restore after so many runs */
     uint32_t kept;              /* runs since the last restore */
     uint32_t timeout;           /* ms; 0: none */
-    uint64_t ended;             /* runs that have ended */
+    SnapshotDeviceRuns counts;  /* which snapshot_info() shows */
+    uint64_t *part;             /* of ->counts, which goes on; or NULL */
+    int64_t since;              /* when it began, get_clock() */
     uint64_t returns;           /* to a saved instant, when coverage began */
     SnapshotEnd end;            /* of the last one */
     bool told;                  /* the host knows of it */
@@ -78,6 +80,18 @@ struct SnapshotRuns {
     VMChangeStateEntry *vm_state;
 };
 
+/* From now on the time goes to @part of what is counted. */
+static void count_time(SnapshotRuns *r, uint64_t *part)
+{
+    int64_t now = get_clock();
+
+    if (r->part) {
+        *r->part += now - r->since;
+    }
+    r->part = part;
+    r->since = now;
+}
+
 /* The end of it all: for a reason, or as the host has no more inputs. */
 static void over(SnapshotRuns *r, Error *err)
 {
@@ -88,6 +102,7 @@ static void over(SnapshotRuns *r, Error *err)
         return;
     }
     r->phase = PHASE_OVER;
+    count_time(r, NULL);
     timer_del(r->watch);
     code = r->host->ops->over(r->host, err);
     if (err) {
@@ -105,6 +120,7 @@ static void over(SnapshotRuns *r, Error *err)
 static void wait_for_input(SnapshotRuns *r)
 {
     r->phase = PHASE_WAITING;
+    count_time(r, &r->counts.fuzzer);
     snapshot_wait(&r->wait);
 }
 
@@ -120,6 +136,7 @@ static void take_input(void *opaque)
 {
     SnapshotRuns *r = opaque;
 
+    count_time(r, &r->counts.wake_up);
     switch (r->host->ops->next(r->host)) {
     case SNAPSHOT_NEXT_INPUT:
         snapshot_shared_begin_run(r->host->shared);
@@ -127,10 +144,12 @@ static void take_input(void *opaque)
         r->phase = PHASE_GOING;
         snapshot_fate_begin(&r->fate, r->timeout);
         r->status = r->text_size = 0;
-        trace_snapshot_run_begin(r->ended);
+        trace_snapshot_run_begin(r->counts.ended);
+        count_time(r, &r->counts.guest);
         snapshot_go_on();
         break;
     case SNAPSHOT_NEXT_WAIT:
+        count_time(r, &r->counts.fuzzer);
         snapshot_wait_in_main_loop(&r->wait);
         break;
     case SNAPSHOT_NEXT_OVER:
@@ -177,9 +196,13 @@ static void saved(void *opaque, SnapshotResult res)
 
 static void tell_host(SnapshotRuns *r)
 {
+    uint64_t *part = r->part;
+
     if (!r->told) {
         r->told = true;
+        count_time(r, &r->counts.wake_up);
         r->host->ops->ended(r->host, &r->end);
+        count_time(r, part);
     }
 }
 
@@ -216,8 +239,9 @@ static SnapshotResult give_up_kept(SnapshotRuns *r)
     if (res == SNAPSHOT_RESULT_BUSY) {
         return res;
     }
-    trace_snapshot_run_give_up(r->ended);
+    trace_snapshot_run_give_up(r->counts.ended);
     r->phase = PHASE_ENDING;
+    count_time(r, &r->counts.restore);
     if (res == SNAPSHOT_RESULT_NONE) {
         restored(r, res);
     }
@@ -236,6 +260,9 @@ static SnapshotResult end_run(SnapshotRuns *r, SnapshotEndKind kind)
             return res;
         }
     }
+    if (!keep) {
+        count_time(r, &r->counts.restore);
+    }
     snapshot_coverage_end();
     snapshot_coverage_qemu_end();
     r->end = (SnapshotEnd) {
@@ -245,8 +272,8 @@ static SnapshotResult end_run(SnapshotRuns *r, SnapshotEndKind kind)
         .ns = snapshot_fate_elapsed(&r->fate),
     };
     r->told = false;
-    trace_snapshot_run_end(r->ended, kind, r->end.code, r->end.ns);
-    r->ended++;
+    trace_snapshot_run_end(r->counts.ended, kind, r->end.code, r->end.ns);
+    r->counts.ended++;
     /*
      * The host works while the machine goes back, if no vCPU can write to the
      * coverage map any more.
@@ -366,6 +393,7 @@ static SnapshotResult next(SnapshotRuns *r)
         res = snapshot_submit(SNAPSHOT_OP_REST, rested, r);
         if (res == SNAPSHOT_RESULT_PENDING) {
             r->phase = PHASE_RESTING;
+            count_time(r, &r->counts.restore);
         }
         return res;
     case PHASE_GOING:
@@ -406,40 +434,26 @@ bool snapshot_runs_forbid(const SnapshotRuns *r, SnapshotOp op)
 
 uint64_t snapshot_runs_ended(const SnapshotRuns *r)
 {
-    return r ? r->ended : 0;
+    return r ? r->counts.ended : 0;
 }
 
-bool snapshot_runs_read(const SnapshotRuns *r, hwaddr addr, uint64_t *val)
+uint32_t snapshot_runs_host(const SnapshotRuns *r)
 {
-    switch (addr) {
-    case SNAPSHOT_REG_HOST:
-        *val = r ? r->host->ops->reg : SNAPSHOT_HOST_NONE;
-        return true;
+    return r ? r->host->ops->reg : SNAPSHOT_HOST_NONE;
+}
+
+uint32_t *snapshot_runs_reg(SnapshotRuns *r, hwaddr addr)
+{
+    switch (r ? addr : HWADDR_MAX) {
     case SNAPSHOT_REG_RUN_STATUS:
-        *val = r ? r->status : 0;
-        return true;
+        return &r->status;
     case SNAPSHOT_REG_TEXT_SIZE:
-        *val = r ? r->text_size : 0;
-        return true;
+        return &r->text_size;
     case SNAPSHOT_REG_MAP_USED:
-        *val = r ? r->map_used : 0;
-        return true;
+        return &r->map_used;
     default:
-        return false;
+        return NULL;
     }
-}
-
-bool snapshot_runs_write(SnapshotRuns *r, hwaddr addr, uint32_t val)
-{
-    uint32_t *reg = !r ? NULL
-                    : addr == SNAPSHOT_REG_RUN_STATUS ? &r->status
-                    : addr == SNAPSHOT_REG_TEXT_SIZE ? &r->text_size
-                    : addr == SNAPSHOT_REG_MAP_USED ? &r->map_used : NULL;
-
-    if (reg) {
-        *reg = val;
-    }
-    return reg;
 }
 
 SnapshotRuns *snapshot_runs_new(const SnapshotRunsConfig *config,
@@ -463,6 +477,7 @@ SnapshotRuns *snapshot_runs_new(const SnapshotRunsConfig *config,
     error_setg(&r->unplug_blocker, "there are runs of a fuzzer, which need "
                "the device; quit instead");
     qdev_add_unplug_blocker(dev, r->unplug_blocker);
+    snapshot_show_runs(&r->counts);
     return r;
 }
 
@@ -475,6 +490,7 @@ void snapshot_runs_free(SnapshotRuns *r)
         r->phase = PHASE_OVER;
         snapshot_go_on();
     }
+    snapshot_show_runs(NULL);
     qdev_del_unplug_blocker(r->dev, r->unplug_blocker);
     error_free(r->unplug_blocker);
     snapshot_wait_destroy(&r->wait);

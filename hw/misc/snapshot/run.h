@@ -127,9 +127,11 @@ bool snapshot_runs_begun(const SnapshotRuns *r);
 /* How many runs have ended */
 uint64_t snapshot_runs_ended(const SnapshotRuns *r);
 
-/* Registers of runs, of 32 bits.  False: @addr is none. */
-bool snapshot_runs_read(const SnapshotRuns *r, hwaddr addr, uint64_t *val);
-bool snapshot_runs_write(SnapshotRuns *r, hwaddr addr, uint32_t val);
+/* Who gives inputs: SNAPSHOT_HOST_... */
+uint32_t snapshot_runs_host(const SnapshotRuns *r);
+
+/* The register of runs at @addr, for the guest to read and write, or NULL */
+uint32_t *snapshot_runs_reg(SnapshotRuns *r, hwaddr addr);
 
 /* Carry out SNAPSHOT_CMD_NEXT, DONE or CRASH. */
 SnapshotResult snapshot_runs_command(SnapshotRuns *r, uint32_t command);
