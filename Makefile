@@ -36,13 +36,15 @@ bench: all
 	@scripts/packages bench
 	@SNAPSHOT_BUILD=$(CURDIR)/build bench/bench.py $(if $(QUICK),--quick)
 
-# Campaigns in processes and in machines, about three minutes
+# Campaigns in processes and in machines, about six minutes
 bench-fuzz: all
 	@SNAPSHOT_BUILD=$(CURDIR)/build bench/fuzz.py $(if $(QUICK),--seconds 5)
 
-# The results of the last 'make bench' into docs/performance.rst
+# The results of the last 'make bench' and 'make bench-fuzz' into
+# docs/performance.rst
 bench-docs:
-	@bench/report.py --docs build/bench/restore.json
+	@bench/report.py --docs --campaigns build/bench/fuzz.json \
+		build/bench/restore.json
 
 check-sanitize: setup
 	@scripts/build-qemu --sanitize --tests

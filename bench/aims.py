@@ -95,3 +95,24 @@ def evaluate(result):
             memory["overhead_mib"] / memory["nonzero_mib"], 1.1,
             at_least=False))
     return aims
+
+
+def campaigns(results):
+    """Aims of what bench/fuzz.py has measured."""
+    rates = {each["mode"]: each["execs_per_s"] for each in results}
+    restore = rates["vm-restore"]
+    yield Aim("a restore each run / native fork server",
+                   restore / rates["native-forkserver"], 4)
+    yield Aim("a restore each run / native persistent mode",
+                   restore / rates["native-persistent"], 0.6)
+    yield Aim("cost of coverage=tcg, a long input",
+                   rates["vm-long-input"] / rates["vm-long-input-coverage"],
+                   2.5, at_least=False)
+    for mode in ("vm-restore", "native-persistent"):
+        one, two = (rates.get(f"{mode}-pinned-{i}") for i in (1, 2))
+        if two:
+            yield Aim(f"{mode}: what a second worker adds, with a "
+                           "processor for each", two / one - 1, 0.8)
+    yield Aim("least stability", min(
+        each["stability"] for each in results
+        if each["stability"] is not None), 99, unit=" %")

@@ -190,7 +190,7 @@ def write(result, directory):
                   encoding="utf-8") as file:
             file.write(content + "\n")
     plot.draw(result, os.path.join(directory, "restore"))
-    print(f"\n{report.aim_table(result)}\n"
+    print(f"\n{report.aim_table(aims.evaluate(result))}\n"
           f"all figures: {directory}/restore.json, .txt, .svg, .png")
 
 

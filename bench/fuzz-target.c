@@ -2,8 +2,9 @@
  * What the campaigns of bench/fuzz.py run: a parser of "name=number" lines,
  * which has work to do and no bug.
  *
- * With WITH_MAIN it is a program that reads one input, as afl-fuzz's fork
- * server starts it for each.
+ * With WITH_MAIN it is a program that reads one input, as the fork server of
+ * afl-fuzz starts it for each.  With WITH_COVER it has the device count its
+ * edges, if that does (coverage=tcg).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,6 +14,14 @@
 
 #if defined(WITH_MAIN)
 #include <unistd.h>
+#endif
+
+#if defined(WITH_COVER)
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "snapshot.h"
 #endif
 
 #include "../guest/fuzz/libfuzzer.h"
@@ -59,6 +68,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     return 0;
 }
+
+#if defined(WITH_COVER)
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    SnapshotDevice *dev = snapshot_open(NULL);
+
+    (void)argc;
+    (void)argv;
+    /* EPERM: with coverage=none */
+    if (!dev || (snapshot_cover_program(dev) && errno != EPERM)) {
+        perror("fuzz-target");
+        exit(1);
+    }
+    snapshot_close(dev);
+    return 0;
+}
+#endif
 
 #if defined(WITH_MAIN)
 int main(void)

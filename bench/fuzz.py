@@ -5,10 +5,11 @@ and by libFuzzer, one after the other.
 
 Writes fuzz.json to the output directory, a list with an object for each
 campaign: mode, target, execs_per_s, and stability in percent (null for
-libFuzzer, which does not measure it).
+libFuzzer, which does not measure it).  Then says which aims were reached.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import re
@@ -17,12 +18,16 @@ import subprocess
 import sys
 import tempfile
 
+import aims
+import report
 from machines import ROOT, guest
 
 TARGET = os.path.join(ROOT, "bench", "fuzz-target.c")
 ARCHIVE = os.path.join(guest.BUILD, "guest", "fuzz", "libsnapshot-fuzz.a")
 FUZZER = os.path.join(guest.BUILD, "harness", "libfuzzer", "snapshot-fuzzer")
 SEED = b"width=640\nheight=480\n"
+# A run of this one is work of the guest, not of all that is around it.
+LONG = SEED * 200
 BOOT_SECONDS = 300
 
 PROGRAMS = {
@@ -31,7 +36,12 @@ PROGRAMS = {
     "native-libfuzzer": ["clang", "-O2", "-fsanitize=fuzzer"],
     "vm": ["clang", "-O2", "-fsanitize-coverage=trace-pc-guard",
            "-fno-sanitize-link-runtime", "-static"],
+    # compiled as ever: QEMU counts its edges (coverage=tcg), or nobody does
+    "plain": ["clang", "-O2", "-static", "-DWITH_COVER",
+              *("-I" + os.path.join(ROOT, *names)
+                for names in (("guest", "include"), ("include",)))],
 }
+IN_GUEST = ("vm", "plain")
 
 
 class BenchError(Exception):
@@ -64,41 +74,61 @@ class Campaigns:
         self.accel = accel
         self.seeds = self.path("seeds")
         os.mkdir(self.seeds)
-        with open(os.path.join(self.seeds, "seed"), "wb") as file:
-            file.write(SEED)
+        for name, data in (("seeds/seed", SEED), ("long", LONG)):
+            with open(self.path(name), "wb") as file:
+                file.write(data)
         for name, command in PROGRAMS.items():
-            run([*command, TARGET, *([ARCHIVE] if name == "vm" else []),
+            run([*command, TARGET, *([ARCHIVE] if name in IN_GUEST else []),
                  "-o", self.path(name)], {"AFL_QUIET": "1"})
         run([os.path.join(ROOT, "scripts", "mkinitramfs.py"),
              "--guest", os.path.join(guest.BUILD, "guest"),
              "--programs", os.path.join(guest.BUILD, "guest"),
-             "--add", self.path("vm"), "--output", self.path("initrd")])
+             *(word for name in IN_GUEST
+               for word in ("--add", self.path(name))),
+             "--output", self.path("initrd")])
 
     def path(self, name):
         """A file of this benchmark."""
         return os.path.join(self.work, name)
 
-    def machine(self, options=""):
-        """The command line of the machine that runs the target."""
+    def machine(self, program="vm", options=""):
+        """The command line of the machine that runs a program."""
         return [guest.QEMU, "-accel", self.accel, "-m", "256", "-display",
                 "none", "-nodefaults", "-kernel", guest.X86_64.kernel,
                 "-initrd", self.path("initrd"), "-append",
-                "quiet snapshot.run=vm", "-device",
+                "quiet snapshot.run=" + program, "-device",
                 "snapshot,afl=on" + options]
 
-    def afl(self, name, command):
-        """A campaign of afl-fuzz: executions/s, and stability in percent."""
-        out = self.path("out-" + name)
-        run(["afl-fuzz", "-V", str(self.seconds), "-t", "5000", "-i",
-             self.seeds, "-o", out, "--", *command],
+    def worker(self, out, command, options=(), pin=()):
+        """One afl-fuzz: executions/s, and stability in percent."""
+        run([*pin, "afl-fuzz", "-V", str(self.seconds), "-t", "5000", "-i",
+             self.seeds, "-o", self.path(out), *options, "--", *command],
             {"AFL_NO_UI": "1", "AFL_NO_AFFINITY": "1",
              "AFL_SKIP_CPUFREQ": "1", "AFL_FAST_CAL": "1",
              "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1"}, self.seconds)
-        with open(os.path.join(out, "default", "fuzzer_stats"),
+        worker = options[1] if options else "default"
+        with open(self.path(f"{out}/{worker}/fuzzer_stats"),
                   encoding="ascii") as file:
             stats = dict(re.findall(r"(\w+)\s+: (\S+)", file.read()))
         return (float(stats["execs_per_sec"]),
                 float(stats["stability"].rstrip("%")))
+
+    def afl(self, name, command):
+        """A campaign of one worker."""
+        return self.worker("out-" + name, command)
+
+    def pinned(self, name, command, count):
+        """So many workers, each with a processor of its own: the sum of their
+        executions/s, the least stability."""
+        processors = sorted(os.sched_getaffinity(0))
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            ends = [pool.submit(
+                self.worker, f"out-{name}", command,
+                ("-S" if i else "-M", f"worker{i}"),
+                ("taskset", "-c", str(processors[i])))
+                for i in range(count)]
+            found = [end.result() for end in ends]
+        return sum(rate for rate, _ in found), min(each for _, each in found)
 
     def libfuzzer(self, name, program):
         """A campaign of libFuzzer: executions/s."""
@@ -111,30 +141,50 @@ class Campaigns:
         units = re.search(r"number_of_executed_units:\s*(\d+)", output)
         return int(units.group(1)) / self.seconds, None
 
+    def long_input(self, options):
+        """The same long input again and again: executions/s."""
+        count = 200 * self.seconds
+        output = run([FUZZER, f"-runs={count}", self.path("long")],
+                     {"SNAPSHOT_MACHINE":
+                      shlex.join(self.machine("plain", options))})
+        took = re.search(r"Executed \S+ in (\d+) ms", output)
+        return count / (int(took.group(1)) / 1000), None
+
     def all(self):
         """Yield the mode of each campaign and a function that runs it."""
         for name in ("native-forkserver", "native-persistent"):
             yield name, lambda n: self.afl(n, [self.path(n)])
         yield "vm-restore", lambda n: self.afl(n, self.machine())
         yield "vm-persistent", lambda n: self.afl(
-            n, self.machine(",persistent=1000"))
+            n, self.machine(options=",persistent=1000"))
+        yield "vm-coverage", lambda n: self.afl(
+            n, self.machine("plain", ",coverage=tcg"))
         yield "native-libfuzzer", lambda n: self.libfuzzer(n, self.path(n))
         yield "vm-libfuzzer", lambda n: self.libfuzzer(n, FUZZER)
+        yield "vm-long-input", lambda _: self.long_input("")
+        yield "vm-long-input-coverage", lambda _: self.long_input(
+            ",coverage=tcg")
+        for count in range(1, min(2, len(os.sched_getaffinity(0))) + 1):
+            yield f"native-persistent-pinned-{count}", lambda n: self.pinned(
+                n, [self.path("native-persistent")], int(n[-1]))
+            yield f"vm-restore-pinned-{count}", lambda n: self.pinned(
+                n, self.machine(), int(n[-1]))
 
 
 def measure(campaigns):
     """Run all campaigns and print a line for each; returns the results."""
     results = []
-    print(f"{'mode':20} {'runs/s':>10} {'of fork server':>15} "
+    print(f"{'mode':26} {'runs/s':>10} {'of fork server':>15} "
           f"{'stability':>10}", flush=True)
     for mode, function in campaigns.all():
         rate, stability = function(mode)
         results.append({"mode": mode, "target": "fuzz-target",
                         "execs_per_s": rate, "stability": stability})
         words = "" if stability is None else f"{stability:.2f} %"
-        print(f"{mode:20} {rate:10.0f} "
+        print(f"{mode:26} {rate:10.0f} "
               f"{rate / results[0]['execs_per_s']:15.2f} {words:>10}",
               flush=True)
+    print("\n" + report.aim_table(aims.campaigns(results)), end="")
     return results
 
 

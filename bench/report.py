@@ -16,6 +16,8 @@ MARK = ".. The rest of this page is written by 'make bench-docs'.\n"
 
 POINT_HEADS = ("machine", "engine", "pages written", "restores/s", "p50 us",
                "p99 us", "max us", "stop", "RAM", "devices", "resume")
+AIM_HEADS = ("aim", "measured", "limit", "reached")
+CAMPAIGN_HEADS = ("campaign", "runs/s", "stability")
 BASELINES = {
     "reference": "(a) every section loaded, all RAM mapped anew",
     "loadvm": "(b) loadvm of an internal snapshot",
@@ -78,25 +80,36 @@ def describe_host(host):
             f"after.{left_out}")
 
 
-def aim_table(result):
-    """The aims and whether they were reached."""
-    return table(("aim", "measured", "limit", "reached"),
-                 (aim.row() for aim in aims.evaluate(result)))
+def aim_table(those):
+    """Aims and whether they were reached."""
+    return table(AIM_HEADS, (aim.row() for aim in those))
 
 
-def full_report(result):
-    """All tables, in reStructuredText."""
+def campaign_rows(results):
+    """Cells of one line a campaign."""
+    for each in results:
+        stability = each["stability"]
+        yield (each["mode"], f"{each['execs_per_s']:,.0f}",
+               "" if stability is None else f"{stability:.2f} %")
+
+
+def full_report(result, campaigns=None):
+    """All tables, in reStructuredText; @campaigns are the results of fuzz.py,
+    where they are wanted, too."""
     parts = [describe_host(result["host"]), ""]
     for title, text in (
-            ("Aims", aim_table(result)),
+            ("Aims", aim_table(aims.evaluate(result))),
             ("Baselines", table(("", "a second", "median us"),
                                 baseline_rows(result))),
+            *([("Campaigns", table(CAMPAIGN_HEADS, campaign_rows(campaigns))
+                + "\n" + aim_table(aims.campaigns(campaigns)))]
+              if campaigns else []),
             ("All points", table(POINT_HEADS, point_rows(result)))):
         parts += [title, "=" * len(title), "", text]
     return "\n".join(parts)
 
 
-def write_docs(result, drawing):
+def write_docs(result, campaigns, drawing):
     """Renew the tables in docs/performance.rst, and the drawing beside it."""
     page = os.path.join(ROOT, "docs", "performance.rst")
     with open(page, encoding="utf-8") as file:
@@ -105,7 +118,7 @@ def write_docs(result, drawing):
     if not mark:
         raise ValueError(f"{page} has no line '{MARK.strip()}'")
     with open(page, "w", encoding="utf-8") as file:
-        file.write(head + mark + "\n" + full_report(result))
+        file.write(head + mark + "\n" + full_report(result, campaigns))
     shutil.copyfile(drawing, page.replace(".rst", ".svg"))
 
 
@@ -113,17 +126,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--docs", action="store_true",
                         help="write them to docs/performance.rst")
+    parser.add_argument("--campaigns", metavar="FILE",
+                        help="fuzz.json of bench/fuzz.py, for a table of it")
     parser.add_argument("result", help="restore.json of the benchmark")
     args = parser.parse_args()
+    name = args.result
     try:
-        with open(args.result, encoding="utf-8") as file:
+        with open(name, encoding="utf-8") as file:
             result = json.load(file)
+        campaigns = None
+        if args.campaigns:
+            name = args.campaigns
+            with open(name, encoding="utf-8") as file:
+                campaigns = json.load(file)
         if args.docs:
-            write_docs(result, args.result.replace(".json", ".svg"))
+            write_docs(result, campaigns, args.result.replace(".json", ".svg"))
         else:
-            print(full_report(result))
+            print(full_report(result, campaigns))
     except (OSError, ValueError, KeyError) as error:
-        print(f"report.py: error: cannot read {args.result}: {error}",
+        print(f"report.py: error: cannot read {name}: {error}",
               file=sys.stderr)
         return 1
     return 0

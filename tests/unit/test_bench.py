@@ -114,6 +114,46 @@ class Aims(unittest.TestCase):
             self.assertEqual(list(self.verdicts(found).values()), [expected])
 
 
+class Campaigns(unittest.TestCase):
+    """Aims of campaigns."""
+
+    RATES = {"native-forkserver": 1000, "native-persistent": 8000,
+             "vm-restore": 4500, "vm-long-input": 200,
+             "vm-long-input-coverage": 100}
+
+    def verdicts(self, stability=100.0, **rates):
+        """Which aims were reached, by their text."""
+        rates = {**self.RATES,
+                 **{name.replace("_", "-"): rate
+                    for name, rate in rates.items()}}
+        return {aim.text: aim.reached() for aim in aims.campaigns([
+            {"mode": mode, "target": "t", "execs_per_s": rate,
+             "stability": stability} for mode, rate in rates.items()])}
+
+    def test_ratios(self):
+        got = self.verdicts()
+        self.assertEqual(list(got.values()), [True, False, True, True])
+        got = self.verdicts(vm_restore=3900, vm_long_input=251, stability=98.9)
+        self.assertEqual(list(got.values()), [False] * 4)
+
+    def test_second_worker(self):
+        found = {"vm_restore_pinned_1": 100, "vm_restore_pinned_2": 181,
+                 "native_persistent_pinned_1": 100}
+        got = [reached for text, reached in self.verdicts(**found).items()
+               if "second worker" in text]
+        self.assertEqual(got, [True])
+        found["native_persistent_pinned_2"] = 179
+        got = [reached for text, reached in self.verdicts(**found).items()
+               if "second worker" in text]
+        self.assertEqual(got, [True, False])
+
+    def test_table(self):
+        rows = list(report.campaign_rows([
+            {"mode": "m", "target": "t", "execs_per_s": 1234.5,
+             "stability": None}]))
+        self.assertEqual(rows, [("m", "1,234", "")])
+
+
 class Output(unittest.TestCase):
     """Tables, drawings and files."""
 
@@ -124,7 +164,8 @@ class Output(unittest.TestCase):
             "====  =="])
 
     def test_missed_aim_says_so(self):
-        text = report.aim_table(result(point(aims.MAIN, 100)))
+        text = report.aim_table(
+            aims.evaluate(result(point(aims.MAIN, 100))))
         self.assertRegex(text, r"restores a second +100\.00/s .* NO\n")
 
     def test_rows(self):
