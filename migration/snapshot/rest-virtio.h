@@ -40,6 +40,12 @@ void snapshot_virtio_rest_call(bool finished);
  */
 void snapshot_virtio_rest_close(void);
 
+/*
+ * The state of @dev was loaded, and it was not reset: when the machine goes on it
+ * looks at its queues, if it is one of these devices.
+ */
+void snapshot_virtio_rest_loaded(DeviceState *dev);
+
 /* The machine goes on. */
 void snapshot_virtio_rest_over(void);
 
