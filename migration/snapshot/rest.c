@@ -34,15 +34,15 @@ bool snapshot_owns_vcpus(void)
 }
 
 /*
- * A vCPU that is halted and has nothing to do is about to wait, or waits, for
- * the BQL or for somebody who has it.
+ * What is queued for a vCPU may be part of the guest's state (an Arm CPU that is
+ * being switched on), and is done before the machine is at rest.
  */
-bool snapshot_others_sleep(const CPUState *self)
+bool snapshot_others_undisturbed(const CPUState *self)
 {
     CPUState *cpu;
 
     CPU_FOREACH(cpu) {
-        if (cpu != self && !cpu_thread_is_idle(cpu)) {
+        if (cpu != self && (cpu->stop || !cpu_work_list_empty(cpu))) {
             return false;
         }
     }
