@@ -27,7 +27,7 @@ import test_payload    # noqa: E402  (machines.py adds its directory)
 
 ENGINES = ("copy", "remap")
 KVM_RAM_MIB = 128
-ROUNDS = 3              # of points that aims are about
+ROUNDS = 5              # of points that aims are about, each with its own save
 
 
 class Settings:
@@ -81,9 +81,10 @@ class Bench:
             for engine in engines:
                 for count in pages:
                     main = engine == "copy" and count == aims.PAGES
+                    seconds = self.settings.seconds
                     self.add(points.linux_point(
-                        vm, machine, engine, count, self.settings.seconds,
-                        ROUNDS if main else 1))
+                        vm, machine, engine, count,
+                        *((seconds / 2, ROUNDS) if main else (seconds, 1))))
             if machine == aims.MAIN:
                 self.on_main_machine(vm)
 

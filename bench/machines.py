@@ -61,6 +61,10 @@ def linux(machine, work, *more):
     options = machine.options(make_disk(work), "format=raw")
     vm = guest.boot_linux(*options, "-device", "snapshot,id=snap", *more)
     with vm:
+        if machine.devices:
+            # As in use: a driver that is up has buffers in its queues.
+            vm.must("for name in $(ls /sys/class/net); do "
+                    "ip link set $name up; done")
         yield vm
 
 
