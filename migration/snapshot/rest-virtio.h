@@ -41,8 +41,8 @@ void snapshot_virtio_rest_call(bool finished);
 void snapshot_virtio_rest_close(void);
 
 /*
- * The state of @dev was loaded, and it was not reset: when the machine goes on it
- * looks at its queues, if it is one of these devices.
+ * The state of @dev was loaded, and it was not reset: if it is one of these
+ * devices, it looks at its queues when the machine goes on.
  */
 void snapshot_virtio_rest_loaded(DeviceState *dev);
 

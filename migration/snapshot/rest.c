@@ -34,8 +34,8 @@ bool snapshot_owns_vcpus(void)
 }
 
 /*
- * What is queued for a vCPU may be part of the guest's state (an Arm CPU that is
- * being switched on), and is done before the machine is at rest.
+ * What is queued for a vCPU may be part of the guest's state (an Arm CPU that
+ * is being switched on), and is done before the machine is at rest.
  */
 bool snapshot_others_undisturbed(const CPUState *self)
 {
