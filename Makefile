@@ -114,7 +114,7 @@ help:
 	@echo 'make guest          only build/guest/vmlinuz, initramfs.cpio.gz'
 	@echo 'make bench          measure restores; results in build/bench'
 	@echo 'make bench-fuzz     measure campaigns of afl-fuzz and libFuzzer'
-	@echo 'make bench-docs     and put the results of that in docs/'
+	@echo 'make bench-docs     put the results of make bench in docs/'
 	@echo 'make check-upstream run QEMU'"'"'s own qtests, with and without us'
 	@echo 'make check-sanitize run the tests on a build with ASan and UBSan'
 	@echo 'make check-kcov     run the tests that need a kernel with KCOV'

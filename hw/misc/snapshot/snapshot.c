@@ -230,22 +230,22 @@ static void snapshot_class_init(ObjectClass *oc, SnapshotClassData *data)
         "file for the RAM of engine=remap (default: a memfd)");
     object_class_property_set_description(oc, "disk-limit",
         "memory for what is written to each disk; writes beyond it fail, 0: "
-        "no limit (default: 1 GiB)");
+        "no limit");
     object_class_property_set_description(oc, "afl",
         "on/off: get inputs from afl-fuzz or libFuzzer, or run once if started "
-        "without one (default: off)");
+        "without one");
     object_class_property_set_description(oc, "seeds",
         "file or directory of files: inputs to run once each, if there is no "
         "afl-fuzz, and then quit");
     object_class_property_set_description(oc, "persistent",
-        "restore after this many runs (default: 1)");
+        "restore after this many runs");
     object_class_property_set_description(oc, "timeout",
         "milliseconds of host time a run may take; 0: no limit, or that of "
-        "afl-fuzz (default: 0)");
+        "afl-fuzz");
     object_class_property_set_description(oc, "map-size",
-        "bytes of the coverage map (default: 65536)");
+        "bytes of the coverage map");
     object_class_property_set_description(oc, "input-size",
-        "bytes of the longest input (default: 1048576)");
+        "bytes of the longest input");
     object_class_property_add_bool(oc, "verify", snapshot_get_verify,
                                    snapshot_set_verify_prop);
     object_class_property_set_description(oc, "verify",
