@@ -59,6 +59,17 @@ check-kcov: all
 	@scripts/build-kcov
 	@SNAPSHOT_BUILD=$(CURDIR)/build tests/kcov/test_kcov.py
 
+# The tests that run AFL++'s programs, with those of Debian 13.
+check-afl: AFL_SUITE ?= trixie
+check-afl: all
+	@scripts/packages afl
+	@scripts/fetch-afl $(AFL_SUITE)
+	@rm -f build/meson-logs/testlog-afl.json
+	@PATH="$(CURDIR)/build/afl-$(AFL_SUITE)/bin:$$PATH" $(TEST) \
+		--logbase testlog-afl fuzz-afl fuzz-cmplog fuzz-processes \
+		fuzz-snapfuzz targets soak-fuzz || true
+	@$(SUMMARY)-afl.json
+
 soak: all
 	@SNAPSHOT_BUILD=$(CURDIR)/build tests/soak/soak.py \
 		--restores $(or $(SOAK_RESTORES),1000000)
@@ -118,6 +129,7 @@ help:
 	@echo 'make check-upstream run QEMU'"'"'s own qtests, with and without us'
 	@echo 'make check-sanitize run the tests on a build with ASan and UBSan'
 	@echo 'make check-kcov     run the tests that need a kernel with KCOV'
+	@echo 'make check-afl      run the tests of campaigns with AFL++ of Debian 13'
 	@echo 'make matrix         restore every machine with every device, verified'
 	@echo 'make soak           restore two machines a million times'
 	@echo 'make soak-fuzz      a campaign in which everything goes wrong'
@@ -133,5 +145,5 @@ help:
 	@echo 'JOBS=N              how many compilers at once'
 
 .PHONY: all qemu guest demo bench bench-fuzz bench-docs check check-sanitize \
-	check-kcov check-upstream matrix soak soak-fuzz faults graft ungraft packages source setup \
-	clean distclean help
+	check-afl check-kcov check-upstream matrix soak soak-fuzz faults graft \
+	ungraft packages source setup clean distclean help

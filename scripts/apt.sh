@@ -4,10 +4,12 @@
 # without root.  apt itself checks all signatures and checksums.
 #
 # With APT_ARCH set to another architecture than this machine's, such as arm64,
-# binary packages of that one, in a directory of its own.
+# binary packages of that one, in a directory of its own.  With APT_SUITE set to
+# another release than the running one, such as trixie, likewise.
 
 APT_ARCH=${APT_ARCH:-}
-APT_DIR=$BUILD/apt${APT_ARCH:+-$APT_ARCH}
+APT_SUITE=${APT_SUITE:-}
+APT_DIR=$BUILD/apt${APT_ARCH:+-$APT_ARCH}${APT_SUITE:+-$APT_SUITE}
 
 # write_apt_conf: write the configuration that keeps apt below build/.
 write_apt_conf() {
@@ -55,7 +57,9 @@ apt_update() {
     on_debian || die "this is not Debian, so QEMU's source, meson and the" \
         "guest's kernel cannot be fetched with apt; see README.md," \
         "'Other systems'"
-    if [ -n "$APT_ARCH" ]; then
+    if [ -n "$APT_SUITE" ]; then
+        options+=(--suite "$APT_SUITE")
+    elif [ -n "$APT_ARCH" ]; then
         options+=(--arch "$APT_ARCH")
     elif ! meson_is_new_enough; then
         options+=(--backports)
@@ -78,7 +82,8 @@ apt_update() {
     [ "$status" = 3 ] || exit "$status"
     [ -s "$APT_DIR/update.log" ] && cat "$APT_DIR/update.log" >&2
     die "no apt source of this machine offers Debian's main part with the" \
-        "running release and ${APT_ARCH:-the newer one that QEMU comes from};" \
+        "running release and" \
+        "${APT_SUITE:-${APT_ARCH:-the newer one that QEMU comes from}};" \
         "check" \
         "'apt-get update' and the network, or give a tree: make QEMU_SRC=DIR"
 }

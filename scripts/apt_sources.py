@@ -144,19 +144,22 @@ def for_arch(entry, arch):
     return replace(entry, options={'Architectures': arch, **options})
 
 
-def derive(entries, codename, candidate, backports, arch=None):
+def derive(entries, codename, candidate, backports, arch=None, suite=None):
     """Return the entries that we need, made from the machine's @entries.
 
     @candidate is which of the entries of the release is taken for Debian's;
     None is returned when there are not that many.  The result offers the
     running release (kernel and busybox for the guest), the source of QEMU
     with its later fixes, and with @backports the newer build tools.  With
-    @arch, only the running release, for that architecture.
+    @arch, only the running release, for that architecture; with @suite, only
+    the packages of that one.
     """
     releases = release_entries(entries, codename)
     if candidate >= len(releases):
         return None
     debian = releases[candidate]
+    if suite:
+        return [replace(debian, suites=[suite])]
     result = [debian]
     for pocket in ('-updates', '-security'):
         for entry in release_entries(entries, codename, pocket):
@@ -197,12 +200,14 @@ def main(argv=None):
                         help='only packages of the running release, for this '
                         'architecture (default: what the machine has, and '
                         'sources)')
+    parser.add_argument('--suite', metavar='NAME',
+                        help='only packages of this suite, such as trixie')
     parser.add_argument('--output', type=Path, metavar='FILE',
                         help='write here (default: standard output)')
     args = parser.parse_args(argv)
     try:
         result = derive(machine_entries(), running_codename(), args.candidate,
-                        args.backports, args.arch)
+                        args.backports, args.arch, args.suite)
         if result is None:
             return 3
         text = '\n'.join(entry.text() for entry in result)

@@ -7,6 +7,8 @@
  *     crash   a bug: the run ends as by signal 11, with a text
  *     hang    a loop without end
  *     reset   the machine is reset
+ *     stuck   QEMU is in a loop without end, in a device (with "stuck" on the
+ *             command line)
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -15,11 +17,20 @@
 #define SIGNAL_SEGV     11
 #define LETTERS_MAX     8       /* counters for each word */
 
-static const char *const words[] = { "crash", "hang", "reset" };
+static const char *const words[] = { "crash", "hang", "reset", "stuck" };
 
 #define WORD_COUNT      (sizeof(words) / sizeof(words[0]))
 
 _Static_assert(FUZZ_WORDS_MAP == 1 + WORD_COUNT * LETTERS_MAX, "map");
+
+/* The timer of the board, and its registers, of 64 bits each */
+#define HPET                0xfed00000u
+#define HPET_CONFIG         0x10
+#define HPET_CONFIG_ENABLE  0x1
+#define HPET_COUNTER        0xf0
+#define HPET_TIMER_CONFIG   0x100
+#define HPET_TIMER_PERIODIC 0x8
+#define HPET_TIMER_PERIOD   0x108
 
 static uint8_t *shared;
 static bool in_run;
@@ -66,6 +77,26 @@ static bool matches(unsigned int n, const uint8_t *data, uint32_t size)
     return !word[i];
 }
 
+static void set_hpet(unsigned int offset, uint32_t value)
+{
+    *(volatile uint32_t *)(HPET + offset) = value;  /* volatile: MMIO */
+}
+
+/*
+ * A period of one tick, for a counter that is far ahead of the timer: QEMU
+ * adds one to the other until it has caught up, in a few hundred years.
+ */
+static void have_qemu_stuck(void)
+{
+    set_hpet(HPET_TIMER_CONFIG, HPET_TIMER_PERIODIC);
+    set_hpet(HPET_TIMER_PERIOD, 1);
+    set_hpet(HPET_COUNTER + 4, 0x0c000000);
+    set_hpet(HPET_CONFIG, HPET_CONFIG_ENABLE);
+    for (;;) {
+        relax();
+    }
+}
+
 void fuzz_words(const uint8_t *data, uint32_t size)
 {
     area(SNAPSHOT_SHARED_MAP)[0]++;
@@ -82,6 +113,9 @@ void fuzz_words(const uint8_t *data, uint32_t size)
         for (;;) {
             asm volatile("hlt");
         }
+    }
+    if (opt.stuck && matches(3, data, size)) {
+        have_qemu_stuck();
     }
 }
 

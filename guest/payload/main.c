@@ -12,6 +12,7 @@
  *   paging       run everything with paging on
  *   reassign     move the BAR rather than use the address from firmware
  *   fuzz         no tests: run a fuzzer's inputs (fuzz.c)
+ *   stuck        with fuzz: there is an input, too, by which QEMU itself hangs
  *   device=V:D   the same, each of them as operations on the PCI device with
  *                this vendor and device id, four hexadecimal digits each
  *                (device.c)
@@ -187,6 +188,8 @@ static void parse_word(const char *word)
         opt.reassign = true;
     } else if (after(word, "fuzz", ' ')) {
         opt.fuzz = true;
+    } else if (after(word, "stuck", ' ')) {
+        opt.stuck = true;
     } else {
         fail("unknown option at \"%s\"", word);
     }

@@ -217,6 +217,7 @@ typedef struct Options {
     bool paging;
     bool reassign;          /* ignore the BAR address firmware gave */
     bool fuzz;              /* no tests: be a fuzzer's target */
+    bool stuck;             /* which may also make a loop of QEMU's */
     uint32_t device;        /* the same, by way of the device with this id */
     uint32_t hostile;       /* no tests, unless 0: see hostile.c */
     const char *tests;      /* comma-separated, NULL: all */
@@ -270,7 +271,7 @@ void fuzz_give_up(void);
 
 /* A target: words.  See fuzz.c. */
 void fuzz_words(const uint8_t *data, uint32_t size);
-#define FUZZ_WORDS_MAP  25
+#define FUZZ_WORDS_MAP  33
 
 /* Another: an emulated device, found by its id.  See device.c. */
 void fuzz_device(const uint8_t *data, uint32_t size);

@@ -10,10 +10,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import SnapfuzzError, processes, symbols
+from . import SnapfuzzError, processes, qmp, symbols
 
 # The guest's boot and all runs; seconds
 PATIENCE = 300
+
+# After so many seconds QEMU is asked how it is; if it does not answer for so
+# many, it hangs.
+ASK_AFTER, ANSWERS_WITHIN = 5, 10
 
 # The device takes no larger map.
 MAP_MAX = 8 << 20
@@ -63,11 +67,14 @@ class Result:
     output: str         # QEMU's standard output
     errors: str         # and its standard error
     console: str        # of the guest
+    hangs: bool = False     # QEMU itself has hung, and was killed
 
     def crash_of_qemu(self):
         """The signal by which QEMU itself has crashed, as a fuzzer hears of
         it; 0: it has not.
         """
+        if self.hangs:
+            return signal.SIGKILL
         if self.code < 0:
             return -self.code
         return signal.SIGABRT if SANITIZER.search(self.errors) else 0
@@ -103,21 +110,33 @@ def map_size(map_used, seen):
     return size
 
 
-def wait(process, stopped):
+class Late(Exception):
+    """QEMU does not end; @hangs: nor does it answer."""
+
+    def __init__(self, hangs):
+        super().__init__()
+        self.hangs = hangs
+
+
+def wait(process, monitors, stopped):
     """Wait for QEMU to end; returns its standard output and standard error.
 
-    Raises SnapfuzzError if it takes too long, and Stopped when @stopped() is
-    true.
+    Raises Late if it takes too long, and Stopped when @stopped() is true.
     """
-    deadline = time.monotonic() + PATIENCE
+    start = answered = time.monotonic()
     while True:
         try:
             return process.communicate(timeout=0.2)
         except subprocess.TimeoutExpired:
             if stopped():
                 raise Stopped from None
-            if time.monotonic() > deadline:
-                return None
+        now = time.monotonic()
+        if now > start + ASK_AFTER:
+            monitors.query("query-status")
+        if now <= start + ASK_AFTER or not monitors.is_silent():
+            answered = now
+        if now > answered + ANSWERS_WITHIN or now > start + PATIENCE:
+            raise Late(now > answered + ANSWERS_WITHIN)
 
 
 def run(machine, inputs, timeout, stopped=lambda: False):
@@ -129,23 +148,30 @@ def run(machine, inputs, timeout, stopped=lambda: False):
     options = [f"seeds={str(inputs).replace(',', ',,')}"]
     if "timeout" not in machine.target.snapshot:
         options.append(f"timeout={timeout}")
+    late = None
     with tempfile.TemporaryDirectory(prefix="snapfuzz-") as work:
-        console = Path(work, "console")
+        console, monitor = Path(work, "console"), Path(work, "monitor")
         console.touch()
+        monitors = qmp.Monitors(monitor)
         process = processes.start(
-            machine.command(*options, console=console),
+            machine.command(*options, console=console, qmp=monitor),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             errors="replace")
         try:
-            ended = wait(process, stopped)
+            output, errors = wait(process, monitors, stopped)
+        except Late as error:
+            late = error
         finally:
             processes.end(process, signal.SIGKILL)
-        output, errors = ended or process.communicate()
+            monitors.close()
+        if late:
+            output, errors = process.communicate()
         said = console.read_text(errors="replace")
-    if not ended:
+    if late and not late.hangs:
         errors += f"not at its end after {PATIENCE} s\n"
     return Result(parse_ends(output), parse_map_used(output),
-                  process.returncode if ended else 0, output, errors, said)
+                  0 if late else process.returncode, output, errors, said,
+                  bool(late and late.hangs))
 
 
 def must_have_run(result):
@@ -199,7 +225,10 @@ def report(result, target):
     if output:
         print(output)
     number = result.crash_of_qemu()
-    if number:
+    if result.hangs:
+        print("QEMU itself hangs: its monitor does not answer for "
+              f"{ANSWERS_WITHIN} s")
+    elif number:
         print(f"QEMU itself has crashed, by signal {number} "
               f"({signal.Signals(number).name})")
     lines = symbols.symbolise(

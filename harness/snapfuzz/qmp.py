@@ -33,6 +33,11 @@ class Monitor:
             self._socket.close()
             self._socket = None
 
+    @property
+    def is_silent(self):
+        """Has it been asked, and is there no answer yet?"""
+        return bool(self._socket) and self._is_asked
+
     def _receive(self, seconds):
         """Wait for more; False if nothing came."""
         if not self._socket or not select.select([self._socket], [], [],
@@ -88,6 +93,10 @@ class Monitors:
             self._monitors.append(Monitor(self._listener.accept()[0]))
         answers = [monitor.query(command) for monitor in self._monitors]
         return [answer for answer in answers if answer is not None]
+
+    def is_silent(self):
+        """Is there a QEMU that has been asked, and has not answered yet?"""
+        return any(monitor.is_silent for monitor in self._monitors)
 
     def close(self):
         """Hang up on all."""

@@ -14,8 +14,11 @@ import sys
 
 from campaign import (afl_environment, figures, find_crash, fuzz, need,
                       run_checks)
-from tap import becomes, equal
-from vm import LONG_TIMEOUT, payload
+from tap import Tap, becomes, equal
+from vm import LONG_TIMEOUT, ROOT, payload
+
+sys.path.insert(0, os.path.join(ROOT, "harness"))
+from snapfuzz import doctor    # noqa: E402  (its directory is added above)
 
 # For the example: a name that is nearly too long, and a sum
 NEAR = b"RCn\x1e" + b"A" * 30 + b"s\x01a"
@@ -72,6 +75,20 @@ def check_showmap(bench):
     equal("map of the fork server", bench.read("maps/a").decode(), maps[0])
 
 
+def check_handshake(bench):
+    """The newest handshake that this AFL++ knows."""
+    version = doctor.afl_version(bench.run([need("afl-fuzz"), "-h"]).stdout)
+    Tap.comment("AFL++ %u.%02u" % version)
+    end = bench.run(
+        ["afl-showmap", "-t", TOOL_MS, "-i",
+         bench.inputs("greeted", {"a": b"x"}), "-o", bench.path("greeting"),
+         "--", *payload()], env={**afl_environment(), "AFL_DEBUG": "1"})
+    for words in ("new fork server model v1 is up" if version >= (4, 20)
+                  else "All right - fork server is up", "Target map size: 64"):
+        if words not in end.stdout:
+            raise AssertionError(end.stdout + end.stderr)
+
+
 def check_cmin(bench):
     """afl-cmin keeps what adds coverage, the shortest of each."""
     seeds = bench.inputs("many", {
@@ -87,11 +104,15 @@ def check_cmin(bench):
 
 
 def check_tmin(bench):
-    """afl-tmin leaves of an input that crashes what has it crash."""
-    tool(bench, "afl-tmin", "-t", TOOL_MS, "-i",
-         bench.write("long", b"crash" + b"?" * 20), "-o", bench.path("small"),
-         "--", *payload())
-    equal("what is left", bench.read("small"), b"crash")
+    """afl-tmin leaves of an input that crashes what has it crash; with a map
+    that is larger than its own at first, too.
+    """
+    long = bench.write("long", b"crash" + b"?" * 20)
+    for device in ("", ",map-size=131072"):
+        small = "small" + device
+        tool(bench, "afl-tmin", "-t", TOOL_MS, "-i", long, "-o",
+             bench.path(small), "--", *payload(device))
+        equal("what is left", bench.read(small), b"crash")
 
 
 def check_analyze(bench):
@@ -146,8 +167,8 @@ def check_parallel(bench):
 
 def checks(tap, bench):
     """Run all checks, or those that are named."""
-    every = (check_showmap, check_cmin, check_analyze, check_tmin,
-             check_parallel, check_campaign)
+    every = (check_handshake, check_showmap, check_cmin, check_analyze,
+             check_tmin, check_parallel, check_campaign)
     for check in every:
         name = check.__name__.split("_", 1)[1]
         if name in sys.argv[1:] or len(sys.argv) == 1:

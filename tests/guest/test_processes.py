@@ -62,7 +62,7 @@ def check_qemu_hangs():
             equal("a run", client.run(b"x")[0], 0)
             if busy:
                 client.begin(b"hang")
-                helper = client.get()
+                client.get()
             qemu = children(client.process.pid)[0]
             monitor.ask("query-status")
             # It waits for a connection, and does nothing else meanwhile.
@@ -72,13 +72,50 @@ def check_qemu_hangs():
                                                "host": "127.0.0.1",
                                                "port": "0"}}}})
             if busy:
-                time.sleep(0.5)
-                os.kill(helper, signal.SIGKILL)
                 equal("run of a QEMU that hangs", client.get(),
                       signal.SIGKILL)
             if not gone(qemu, TIMEOUT):
                 raise AssertionError("QEMU hangs for ever")
             equal("the next run", client.run(b"crash")[0], signal.SIGSEGV)
+
+
+def check_device_loops():
+    """A device's loop has no end: when afl-fuzz has cut the run off, another
+    QEMU goes on.
+    """
+    # In the main loop; and with icount in the thread of the vCPU, which then
+    # keeps the main loop from running.
+    for options in ((), ("-icount", "shift=0")):
+        machine = payload("", "-append", "fuzz stuck", *options)
+        # Without that no time would be too long.
+        with afl_client.Client(machine, env={
+                "SNAPSHOT_HANG_LIMIT": "1000000"}) as client:
+            client.greet()
+            equal("a run", client.run(b"x")[0], 0)
+            used = client.used_map()
+            qemu = children(client.process.pid)[0]
+            equal("run with the loop", client.run(b"stuck", limit=1)[0],
+                  signal.SIGKILL)
+            if not gone(qemu, SOON):
+                raise AssertionError("QEMU is still there")
+            equal("the next run", client.run(b"x", was_killed=1)[0], 0)
+            equal("coverage", client.used_map(), used)
+
+
+def check_killed_in_loop():
+    """kill -9 of the helper and of the keeper, as AFL++ 4.04 does at its end,
+    while QEMU hangs: that is gone, too.
+    """
+    with afl_client.Client(payload("", "-append", "fuzz stuck")) as client:
+        client.greet()
+        client.begin(b"stuck")
+        pids = [client.get(), *children(client.process.pid)]
+        time.sleep(0.5)
+        os.kill(pids[0], signal.SIGKILL)
+        client.process.kill()
+        for pid in pids:
+            if not gone(pid, SOON):
+                raise AssertionError(f"{pid} of {pids} is left")
 
 
 def check_not_hanging():
@@ -126,6 +163,22 @@ def check_killed(work):
         raise AssertionError("the keeper outlives afl-fuzz")
 
 
+def check_seed_that_hangs(work):
+    """afl-fuzz leaves out a seed that QEMU hangs by, and goes on."""
+    seeds = os.path.join(work, "hanging")
+    os.mkdir(seeds)
+    for name in ("stuck", "x"):
+        with open(os.path.join(seeds, name), "w", encoding="ascii") as file:
+            file.write(name)
+    with Campaign(os.path.join(work, "left-out"), seeds,
+                  payload("", "-append", "fuzz stuck"), "-E", "500",
+                  limit="1000+") as campaign:
+        campaign.wait_for_runs()
+        equal("exit code of afl-fuzz", campaign.process.wait(LONG_TIMEOUT), 0)
+    if campaign.runs() < 500:
+        raise AssertionError(f"{campaign.runs()} runs")
+
+
 def kill_one(campaign, victim):
     """Kill one of the processes of a campaign, and see the others go."""
     pids = campaign.processes()
@@ -160,7 +213,10 @@ def main():
     tap.check("QEMU cannot boot", check_cannot_boot)
     tap.check("QEMU hangs", check_qemu_hangs)
     tap.check("QEMU is stopped", check_not_hanging)
+    tap.check("a device loops", check_device_loops)
+    tap.check("a device loops, keeper killed", check_killed_in_loop)
     with tempfile.TemporaryDirectory(prefix="snapshot-processes-") as work:
+        tap.check("a seed that QEMU hangs by", check_seed_that_hangs, work)
         tap.check("kill -9", check_killed, work)
     return tap.end()
 

@@ -167,6 +167,22 @@ def check_no_crash(_):
         raise AssertionError(said)
 
 
+def check_hang(work):
+    """An input by which QEMU itself hangs is reproduced."""
+    seeds = os.path.join(work, "stuck", "seeds")
+    os.makedirs(seeds)
+    with open(os.path.join(work, "stuck", "target.toml"), "w",
+              encoding="utf-8") as file:
+        file.write('kernel = "@build@/guest/payload/payload.elf"\n'
+                   'append = "fuzz stuck"\n')
+    hang = os.path.join(seeds, "stuck")
+    with open(hang, "w", encoding="ascii") as file:
+        file.write("stuck")
+    said = snapfuzz("repro", os.path.join(work, "stuck"), hang)
+    if "QEMU itself hangs: " not in said or "\nreproduced\n" not in said:
+        raise AssertionError(said)
+
+
 def main():
     """Run all checks."""
     if not os.path.exists(SNAPFUZZ):
@@ -178,6 +194,7 @@ def main():
         tap.check("goes on", check_resumed, out)
         tap.check("libFuzzer", check_libfuzzer, out)
         tap.check("no crash", check_no_crash, out)
+        tap.check("QEMU hangs", check_hang, work)
     return tap.end()
 
 

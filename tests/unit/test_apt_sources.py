@@ -155,6 +155,14 @@ class Derive(unittest.TestCase):
             self.assertEqual(entry.types, ['deb'])
             self.assertEqual(entry.options['Architectures'], 'arm64')
 
+    def test_other_suite(self):
+        derived = apt_sources.derive(apt_sources.parse_deb822(DEB822),
+                                     'bookworm', 0, True, suite='trixie')
+        self.assertEqual([(e.types, e.suites) for e in derived],
+                         [(['deb'], ['trixie'])])
+        self.assertEqual(derived[0].options,
+                         {'Signed-By': '/usr/share/keyrings/debian.gpg'})
+
     def test_newer_release_of_the_machine(self):
         derived = self.derive(DEB822.replace('bookworm', 'trixie'), 'trixie',
                               backports=False)

@@ -2,6 +2,7 @@
 """Unit tests of the front end: its commands, single runs and reports."""
 
 import contextlib
+import dataclasses
 import io
 import signal
 import subprocess
@@ -62,10 +63,12 @@ class Runs(unittest.TestCase):
         done = self.result("a: done 0, 1 us, 1 bytes of the map\n")
         qemu = self.result("", -6)
         sanitizer = self.result("", 1, "==1==ERROR: AddressSanitizer: heap")
+        hangs = dataclasses.replace(self.result(""), hangs=True)
         for result, expected, good in (
                 (crash, 11, True), (crash, 6, False), (crash, None, True),
                 (done, None, False), (done, 11, False), (qemu, 6, True),
-                (qemu, 11, False), (sanitizer, 6, True)):
+                (qemu, 11, False), (sanitizer, 6, True), (hangs, None, True),
+                (hangs, 6, False)):
             self.assertEqual(once.has_reproduced(result, expected), good)
 
     def test_signal_in_a_name(self):

@@ -210,12 +210,14 @@ class Qmp(unittest.TestCase):
         self.assertEqual([json.loads(line)["execute"] for line in
                           one.recv(9999).splitlines()],
                          ["qmp_capabilities", "ask"])
+        self.assertTrue(self.monitors.is_silent())
         # Half of an answer, then the rest of it
         one.sendall(b'{"return": {}, "id": "qmp_capabilities"}\n'
                     b'{"event": "STOP"}\n{"return": {"n"')
         self.assertEqual(self.monitors.query("ask"), [])
         one.sendall(b': 1}, "id": "ask"}\n')
         self.assertEqual(self.monitors.query("ask"), [{"n": 1}])
+        self.assertFalse(self.monitors.is_silent())
         # It was not asked again before it had answered.
         with self.assertRaises(BlockingIOError):
             one.recv(9999, socket.MSG_DONTWAIT)

@@ -8,11 +8,13 @@
  *
  * The pid is that of a helper, which does nothing but sleep.  When a run takes
  * too long, afl-fuzz kills it; the end of a pipe that the helper holds tells
- * us so, and the run is cut off.  QEMU itself lives on.
+ * us so, and the run is cut off.  QEMU itself lives on.  And when the fuzzer is
+ * gone, but not QEMU, which may hang, the helper sees to that.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/shm.h>
 #include "hw/misc/snapshot_keeper.h"
@@ -66,6 +68,9 @@ const char snapshot_afl_signature[] __attribute__((used)) =
  */
 #define START_UP_MS     10000
 
+/* How long QEMU may outlive the fuzzer, in seconds */
+#define OUTLIVE_S       5
+
 /* How often the keeper, which looks once a second, is told of the main loop */
 #define BEAT_MS         300
 
@@ -94,8 +99,10 @@ static bool put_word(uint32_t word)
  * The helper
  */
 
-static void G_NORETURN sleep_until_killed(int fd, pid_t parent)
+/* @fds are left open; one is SNAPSHOT_AFL_CONTROL. */
+static void G_NORETURN sleep_until_killed(int fds[2], pid_t parent)
 {
+    struct pollfd fuzzer = { .fd = SNAPSHOT_AFL_CONTROL };      /* its end */
     struct sigaction action = { .sa_handler = SIG_DFL };
     sigset_t none;
 
@@ -106,9 +113,12 @@ static void G_NORETURN sleep_until_killed(int fd, pid_t parent)
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_NAME, "snapshot-run");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    qemu_close_all_open_fd(&fd, 1);
+    qemu_close_all_open_fd(fds, 2);
     while (getppid() == parent) {
-        pause();
+        if (poll(&fuzzer, 1, -1) > 0) {
+            sleep(OUTLIVE_S);
+            kill(parent, SIGKILL);      /* and so us */
+        }
     }
     _exit(EXIT_SUCCESS);
 }
@@ -120,6 +130,7 @@ static void bury_helper(SnapshotAfl *a)
         close(a->helper_fd);
         kill(a->helper, SIGKILL);
         waitpid(a->helper, NULL, 0);
+        qatomic_set(&snapshot_kept->helper, 0);
         a->helper = 0;
     }
 }
@@ -143,7 +154,10 @@ static bool start_helper(SnapshotAfl *a)
     }
     a->helper = fork();
     if (a->helper == 0) {
-        sleep_until_killed(fds[1], self);
+        int keep[2] = { MIN(fds[1], SNAPSHOT_AFL_CONTROL),
+                        MAX(fds[1], SNAPSHOT_AFL_CONTROL) };
+
+        sleep_until_killed(keep, self);
     }
     close(fds[1]);
     if (a->helper < 0) {
@@ -151,6 +165,7 @@ static bool start_helper(SnapshotAfl *a)
         close(fds[0]);
         return false;
     }
+    qatomic_set(&snapshot_kept->helper, a->helper);
     a->helper_fd = fds[0];
     qemu_set_fd_handler(a->helper_fd, helper_died, NULL, a);
     return true;
@@ -185,7 +200,6 @@ static bool greet_old(SnapshotAfl *a, uint32_t map_size)
 
 static bool greet(SnapshotAfl *a, uint32_t map_size)
 {
-    timer_del(a->start_up);
     if (!snapshot_kept->greeted) {
         trace_snapshot_afl_greet(map_size, a->has_input);
         snapshot_kept->greeted = snapshot_kept->new_handshake
@@ -214,6 +228,7 @@ static bool afl_start(SnapshotHost *h, uint32_t map_used, Error **errp)
     if (map_used && map_used < size) {
         size = ROUND_UP(map_used, MAP_UNIT);
     }
+    timer_del(a->start_up);
     if (!greet(a, size)) {
         error_setg(errp, "afl-fuzz does not answer as expected");
         return false;
@@ -416,8 +431,15 @@ SnapshotHost *snapshot_host_afl(SnapshotShared *shared,
     a->parent.ops = &afl_ops;
     a->parent.shared = shared;
     a->parent.fd = SNAPSHOT_AFL_CONTROL;
-    if (!snapshot_afl_attach_map(shared, config->map_size, errp) ||
-        !attach(&shared->input, ENV_INPUT,
+    if (!snapshot_afl_attach_map(shared, config->map_size, errp)) {
+        if (shared->map.host) {
+            /* afl-fuzz does not show what we say, but knows this mistake. */
+            greet(a, config->map_size);
+        }
+        afl_free(&a->parent);
+        return NULL;
+    }
+    if (!attach(&shared->input, ENV_INPUT,
                 config->input_max + sizeof(uint32_t), errp) ||
         !attach_cmplog(shared, errp)) {
         afl_free(&a->parent);
@@ -426,8 +448,10 @@ SnapshotHost *snapshot_host_afl(SnapshotShared *shared,
     a->has_input = shared->input.host;
     qemu_set_cloexec(SNAPSHOT_AFL_CONTROL);
     qemu_set_cloexec(SNAPSHOT_AFL_STATUS);
-    /* If afl-fuzz goes, even by SIGKILL, nobody else would end us. */
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (!snapshot_kept->by_keeper) {
+        /* If afl-fuzz goes, even by SIGKILL, nobody else would end us. */
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+    }
     greet_in_time(a);
     a->beat = timer_new_ms(QEMU_CLOCK_REALTIME, beat, a);
     beat(a);

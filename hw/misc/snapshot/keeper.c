@@ -10,7 +10,8 @@
  *
  * A QEMU that hangs, by a bug in the device model that is fuzzed, say, does not
  * hear of afl-fuzz's time limit.  So its main loop counts in that page, too,
- * and the keeper kills it if it does not for long.
+ * and the keeper kills it if it does not for long; if afl-fuzz has cut the run
+ * off, it soon does.
  *
  * None of this is on the way of a run: pipes and memory of afl-fuzz are the
  * child's, too.
@@ -30,6 +31,9 @@
  * otherwise; 0: for ever.  What the monitor may ask for takes its time, too.
  */
 #define HANG_LIMIT      60
+
+/* The same when afl-fuzz has killed the helper, which costs QEMU no time */
+#define CUT_OFF_LIMIT   5
 
 static SnapshotKept own;
 static sigset_t mask;           /* of signals, as it was */
@@ -122,33 +126,50 @@ static void G_NORETURN end(int status)
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE);
 }
 
-/* Has somebody stopped the process, with a debugger maybe? */
-static bool is_stopped(pid_t pid)
+/* The state of a process, a letter as in "ps"; 0: there is no such process */
+static char state_of(pid_t pid)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid);
     g_autofree char *text = NULL;
     const char *after;
 
     if (!g_file_get_contents(path, &text, NULL, NULL)) {
-        return false;
+        return 0;
     }
     after = strrchr(text, ')');         /* the name, which may have any text */
-    return after && (g_str_has_prefix(after, ") T") ||
-                     g_str_has_prefix(after, ") t"));
+    return after && after[1] == ' ' ? after[2] : 0;
 }
 
-/* Called once a second: does QEMU hang, for longer than is allowed? */
-static bool hangs(pid_t pid)
+/* How long may QEMU's main loop be silent, in seconds?  0: for ever. */
+static unsigned int hang_limit(void)
 {
-    static uint32_t last, seconds;
     const char *text = getenv("SNAPSHOT_HANG_LIMIT");
-    uint32_t beats = qatomic_read(&snapshot_kept->beats);
+    pid_t helper = qatomic_read(&snapshot_kept->helper);
     unsigned int limit;
 
     if (!text || qemu_strtoui(text, NULL, 10, &limit) < 0) {
         limit = HANG_LIMIT;
     }
-    if (!snapshot_kept->ready || beats != last || is_stopped(pid)) {
+    /* Killed, and QEMU has not asked how it ended, as it does at once */
+    if (limit && helper && state_of(helper) == 'Z') {
+        limit = MIN(limit, CUT_OFF_LIMIT);
+    }
+    return limit;
+}
+
+/*
+ * Called once a second: does QEMU hang, for longer than is allowed?  One that
+ * somebody has stopped, with a debugger maybe, does not.
+ */
+static bool hangs(pid_t pid)
+{
+    static uint32_t last, seconds;
+    uint32_t beats = qatomic_read(&snapshot_kept->beats);
+    char state = state_of(pid);
+    unsigned int limit = hang_limit();
+
+    if (!snapshot_kept->ready || beats != last || state == 'T' ||
+        state == 't') {
         last = beats;
         seconds = 0;
     }
@@ -208,6 +229,7 @@ static void keep(pid_t pid)
          WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     end_run(pid, status);
     snapshot_kept->ready = false;
+    snapshot_kept->helper = 0;
 }
 
 /*
@@ -231,10 +253,12 @@ void snapshot_keep(int argc, char **argv)
         return;
     }
     own.new_handshake = parent_is_new();
+    own.by_keeper = true;
     page = mmap(NULL, sizeof(own), PROT_READ | PROT_WRITE,
                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) {
         tell("no memory for two processes: afl-fuzz will end if QEMU crashes");
+        own.by_keeper = false;
         return;
     }
     snapshot_kept = page;
@@ -248,7 +272,8 @@ void snapshot_keep(int argc, char **argv)
     while ((pid = fork()) != 0) {
         keep(pid);
     }
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    /* A QEMU that hangs would not hear of another signal. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     sigprocmask(SIG_SETMASK, &mask, NULL);
     if (getppid() != self) {
         _exit(EXIT_FAILURE);

@@ -16,10 +16,12 @@ typedef enum SnapshotKeptPhase {
 
 /* What QEMU and its keeper both know, and what outlives QEMU */
 typedef struct SnapshotKept {
+    bool by_keeper;             /* there is one */
     bool new_handshake;         /* afl-fuzz knows the one since 4.20 */
     bool greeted;
     bool ready;                 /* the guest has asked for an input */
     uint32_t beats;             /* counts while QEMU's main loop runs */
+    pid_t helper;               /* whom afl-fuzz kills to cut a run off; or 0 */
     SnapshotKeptPhase phase;
 } SnapshotKept;
 
