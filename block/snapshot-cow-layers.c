@@ -31,7 +31,7 @@ BlockDriverState *snapshot_cow_insert(BlockDriverState *bs, uint64_t limit,
     int ret = bdrv_flush(bs);
 
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "cannot flush '%s'",
+        error_setg_errno(errp, -ret, "cannot flush '%s'; see to its storage",
                          bdrv_get_device_or_node_name(bs));
         qobject_unref(options);
         return NULL;
@@ -103,7 +103,8 @@ static bool commit(BlockDriverState *cow, Error **errp)
         ret = ret < 0 ? ret : bdrv_flush(s->image->bs);
         qemu_vfree(c.buffer);
         if (ret < 0) {
-            error_setg_errno(errp, -ret, "cannot write to '%s'",
+            error_setg_errno(errp, -ret, "cannot write to '%s'; see to its "
+                             "storage, then save and discard once more",
                              bdrv_get_device_or_node_name(s->image->bs));
         }
     }
@@ -210,8 +211,8 @@ bool snapshot_cow_verify(BlockDriverState *cow, Error **errp)
                g_array_index(s->checksums, uint64_t, s->checksums->len - 1)) {
         error_setg(errp, "disk '%s': what was saved of it has changed", name);
     } else if (image_writes(s) != s->writes) {
-        error_setg(errp, "disk '%s': its image was written to since the save",
-                   name);
+        error_setg(errp, "disk '%s': its image was written to since the save; "
+                   "let nothing else have it open for writing", name);
     } else {
         return true;
     }

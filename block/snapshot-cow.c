@@ -151,7 +151,8 @@ cow_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
                 PreallocMode prealloc, BdrvRequestFlags flags, Error **errp)
 {
     error_setg(errp, "writes to this disk are held in memory, and its size is "
-               "that of the image");
+               "that of the image; discard the snapshot first, or resize the "
+               "image while QEMU does not run");
     return -ENOTSUP;
 }
 
@@ -169,7 +170,8 @@ static int GRAPH_RDLOCK cow_inactivate(BlockDriverState *bs)
         return 0;
     }
     error_report("%s: writes to disk '%s' are held in this process and cannot "
-                 "be handed over", COW_DRIVER, cow_name(bs));
+                 "be handed over; to migrate, start without this driver",
+                 COW_DRIVER, cow_name(bs));
     return -ENOTSUP;
 }
 

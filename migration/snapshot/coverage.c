@@ -209,17 +209,18 @@ SnapshotResult snapshot_coverage_add(vaddr start, uint64_t length, bool here,
     }
     if (here && (!current_cpu || !root_of(current_cpu))) {
         error_setg(errp, "only a vCPU of an x86 machine with paging can have "
-                   "its process counted");
+                   "its process counted; clear bit 0 of COVER_FLAGS");
         return SNAPSHOT_RESULT_REFUSED;
     }
     if (!length || start + length < start) {
-        error_setg(errp, "no range of code: 0x%" VADDR_PRIx ", %" PRIu64
-                   " bytes", start, length);
+        error_setg(errp, "no range of code: %" PRIu64 " bytes at 0x%"
+                   VADDR_PRIx "; it has a byte at least, and does not go beyond "
+                   "the last address", length, start);
         return SNAPSHOT_RESULT_RANGE;
     }
     if (coverage.n_ranges == SNAPSHOT_COVERAGE_RANGES) {
-        error_setg(errp, "there are %d ranges already",
-                   SNAPSHOT_COVERAGE_RANGES);
+        error_setg(errp, "there are %d ranges of code already; name fewer and "
+                   "longer ones", SNAPSHOT_COVERAGE_RANGES);
         return SNAPSHOT_RESULT_LIMIT;
     }
     *r = (CodeRange) {

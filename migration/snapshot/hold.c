@@ -44,7 +44,7 @@ bool snapshot_hold(Error **errp)
     holds_ram = ret == 0;
     if (ok && ret < 0) {
         error_setg_errno(errp, -ret, "cannot keep devices from giving guest "
-                         "RAM back to the host");
+                         "RAM back to the host; unplug them (virtio-mem)");
         ok = false;
     }
     return ok;

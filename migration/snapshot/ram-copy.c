@@ -47,7 +47,8 @@ static SnapshotResult copy_save(SnapshotRam *ram, SnapshotRam *old,
 
         if (shadow == MAP_FAILED) {
             error_setg_errno(errp, errno, "no memory for a copy of RAM block "
-                             "'%s' (%zu MiB)", b->idstr, b->size >> 20);
+                             "'%s' (%zu MiB), which engine=remap does not need",
+                             b->idstr, b->size >> 20);
             return SNAPSHOT_RESULT_NOMEM;
         }
         qemu_madvise(shadow, b->size, QEMU_MADV_DONTFORK);

@@ -96,7 +96,8 @@ SnapshotResult snapshot_level_push(SnapshotRam *ram, Error **errp)
 
         if (!o) {
             drop_overlays(ram, i);
-            error_setg(errp, "no memory for another level of RAM block '%s'",
+            error_setg(errp, "no memory for another level of RAM block '%s'; "
+                       "pop, or save rather than push",
                        block_at(ram, i)->idstr);
             return SNAPSHOT_RESULT_NOMEM;
         }

@@ -132,13 +132,15 @@ static int open_file(const char *file, char **tmp, Error **errp)
         return qemu_memfd_create("snapshot-ram", 0, false, 0, 0, errp);
     }
     if (!lstat(file, &st) && !S_ISREG(st.st_mode)) {
-        error_setg(errp, "'%s' exists and is not a regular file", file);
+        error_setg(errp, "'%s' exists and is not a regular file; set file= to "
+                   "another path", file);
         return -1;
     }
     *tmp = g_strdup_printf("%s.XXXXXX", file);
     fd = g_mkstemp_full(*tmp, O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0) {
-        error_setg_errno(errp, errno, "cannot create '%s'", *tmp);
+        error_setg_errno(errp, errno, "cannot create '%s'; set file= to "
+                         "another path", *tmp);
         g_clear_pointer(tmp, g_free);
     }
     return fd;
@@ -161,8 +163,8 @@ static SnapshotResult write_extents(int fd, const GArray *extents,
                 done += n;
                 continue;
             }
-            error_setg_errno(errp, err, "cannot write guest RAM to '%s'",
-                             name);
+            error_setg_errno(errp, err, "cannot write guest RAM to '%s'; set "
+                             "file= to where there is room for it", name);
             return err == ENOSPC || err == ENOMEM || err == EDQUOT ||
                    err == EFBIG ? SNAPSHOT_RESULT_NOMEM : SNAPSHOT_RESULT_IO;
         }
@@ -191,7 +193,8 @@ static SnapshotResult map_saved(SnapshotRam *ram, const GArray *extents,
 
         if (p == MAP_FAILED) {
             error_setg_errno(errp, errno, "no address space for RAM block "
-                             "'%s' (%zu MiB)", b->idstr, b->size >> 20);
+                             "'%s' (%zu MiB); raise the limit (ulimit -v)",
+                             b->idstr, b->size >> 20);
             return SNAPSHOT_RESULT_NOMEM;
         }
         b->saved = p;
@@ -202,7 +205,8 @@ static SnapshotResult map_saved(SnapshotRam *ram, const GArray *extents,
 
         if (!e->zero && map_extent(e, fd, e->block->saved + e->offset,
                                    PROT_READ) == MAP_FAILED) {
-            error_setg_errno(errp, errno, "cannot map the snapshot file");
+            error_setg_errno(errp, errno, "cannot map the snapshot file; use "
+                             "engine=copy");
             return SNAPSHOT_RESULT_NOMEM;
         }
     }
@@ -229,7 +233,8 @@ static SnapshotResult map_ram(const GArray *extents, int fd, Error **errp)
                 advise_like_ram(host, e->len);
             }
             error_setg_errno(errp, err, "cannot map the snapshot file in "
-                             "place of RAM block '%s'", e->block->idstr);
+                             "place of RAM block '%s'; use engine=copy",
+                             e->block->idstr);
             return SNAPSHOT_RESULT_NOMEM;
         }
         advise_like_ram(host, e->len);
@@ -259,7 +264,8 @@ static bool settle_file(SnapshotRam *ram, int fd, const char *tmp,
         return true;
     }
     if (rename(tmp, file) < 0) {
-        error_setg_errno(errp, errno, "cannot rename '%s' to '%s'", tmp, file);
+        error_setg_errno(errp, errno, "cannot rename '%s' to '%s'; set file= "
+                         "to another path", tmp, file);
         return false;
     }
     ram->path = g_strdup(file);

@@ -51,7 +51,8 @@ static bool list_block(SnapshotRam *ram, RAMBlock *rb, Error **errp)
     }
     if (rb->flags & RAM_GUEST_MEMFD) {
         error_setg(errp, "RAM block '%s' is private guest memory, which "
-                   "the host cannot read", rb->idstr);
+                   "the host cannot read; start without guest-memfd",
+                   rb->idstr);
         return false;
     }
     if (!rb->used_length || (rb->flags & RAM_READONLY)) {

@@ -33,8 +33,8 @@ bool snapshot_coverage_qemu_possible(Error **errp)
 {
     /* If any file is instrumented, so is what registers its types. */
     if (!called) {
-        error_setg(errp, "nothing in this QEMU is compiled for coverage=qemu");
-        error_append_hint(errp, "See scripts/instrument-qemu --help.\n");
+        error_setg(errp, "nothing in this QEMU is compiled for coverage=qemu; "
+                   "start one that scripts/instrument-qemu has made");
     }
     return called;
 }

@@ -230,11 +230,13 @@ static bool afl_start(SnapshotHost *h, uint32_t map_used, Error **errp)
     }
     timer_del(a->start_up);
     if (!greet(a, size)) {
-        error_setg(errp, "afl-fuzz does not answer as expected");
+        error_setg(errp, "afl-fuzz has ended or does not answer as expected; "
+                   "use AFL++ 4.00 or later");
         return false;
     }
     if (!start_helper(a)) {
-        error_setg_errno(errp, errno, "no process for afl-fuzz to kill");
+        error_setg_errno(errp, errno, "no process for afl-fuzz to kill; have "
+                         "fewer processes, or raise the limit (ulimit -u)");
         return false;
     }
     snapshot_kept->ready = true;
@@ -352,14 +354,14 @@ static bool attach(SnapshotArea *area, const char *env, size_t size,
         return true;
     }
     if (qemu_strtoi(text, NULL, 10, &id) < 0) {
-        error_setg(errp, "%s=%s is no number of a shared memory segment", env,
-                   text);
+        error_setg(errp, "%s=%s is no number of a shared memory segment; leave "
+                   "it to afl-fuzz, or unset it", env, text);
         return false;
     }
     host = shmat(id, NULL, 0);
     if (host == (void *)-1 || shmctl(id, IPC_STAT, &info) < 0) {
         error_setg_errno(errp, errno, "cannot attach the shared memory of "
-                         "%s=%s", env, text);
+                         "%s=%s; leave it to afl-fuzz, or unset it", env, text);
         return false;
     }
     size = MIN(size, info.shm_segsz);

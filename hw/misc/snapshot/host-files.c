@@ -159,7 +159,8 @@ SnapshotHost *snapshot_host_files(SnapshotShared *shared,
         return NULL;
     }
     if (!f->names->len) {
-        error_setg(errp, "seeds=%s: there is no file", config->seeds);
+        error_setg(errp, "seeds=%s: there is no file; put an input there",
+                   config->seeds);
         files_free(&f->parent);
         return NULL;
     }

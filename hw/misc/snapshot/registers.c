@@ -62,7 +62,8 @@ static SnapshotResult engine_command(SnapshotRegs *r, SnapshotOp op)
 static SnapshotResult cover(SnapshotRegs *r, uint64_t command, Error **errp)
 {
     if (snapshot_runs_begun(r->runs)) {
-        error_setg(errp, "runs have begun, and are all to count the same");
+        error_setg(errp, "runs have begun, and are all to count the same; name "
+                   "code before the first input");
         return SNAPSHOT_RESULT_REFUSED;
     }
     if (command == SNAPSHOT_CMD_UNCOVER) {

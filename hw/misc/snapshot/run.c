@@ -214,8 +214,9 @@ static void restored(void *opaque, SnapshotResult res)
     tell_guest(r, res);
     tell_host(r);
     if (res != SNAPSHOT_RESULT_DONE && res != SNAPSHOT_RESULT_VERIFY) {
-        error_setg(&err, "the machine cannot be put back (result %d); "
-                   "see x-snapshot-device-query", res);
+        error_setg(&err, "the machine cannot be put back (result %d); the "
+                   "warning above, or last-error of x-snapshot-device-query, "
+                   "has the reason", res);
         snapshot_stay();
         over(r, err);
         return;

@@ -38,7 +38,8 @@ static bool area_init(SnapshotArea *a, Object *owner, const char *name,
         if (a->host == MAP_FAILED) {
             a->host = NULL;
             error_setg_errno(errp, errno, "no memory for %zu bytes that guest "
-                             "and host share", a->size);
+                             "and host share; set map-size= or input-size= to "
+                             "less", a->size);
             return false;
         }
         a->owned = true;

@@ -62,13 +62,13 @@ static void snapshot_realize(PCIDevice *pdev, Error **errp)
     SnapshotDevice *s = SNAPSHOT_DEVICE(pdev);
 
     if (the_device) {
-        error_setg(errp, "there is a snapshot device already; "
-                   "one serves the whole machine");
+        error_setg(errp, "there is a snapshot device already, which serves the "
+                   "whole machine; leave this one out");
         return;
     }
     if (s->config.file && s->config.engine == SNAPSHOT_DEVICE_ENGINE_COPY) {
-        error_setg(errp, "file= is for engine=remap; engine=copy keeps RAM "
-                   "in memory");
+        error_setg(errp, "file= is for engine=remap, and engine=copy keeps RAM "
+                   "in memory; leave out one of the two");
         return;
     }
     if (!snapshot_check_machine(errp) ||
@@ -171,7 +171,8 @@ static int snapshot_get_coverage(Object *obj, Error **errp)
 static void snapshot_set_coverage(Object *obj, int value, Error **errp)
 {
     if (DEVICE(obj)->realized) {
-        error_setg(errp, "coverage= is set when the device is made");
+        error_setg(errp, "coverage= is set when the device is made; unplug it, "
+                   "and add one with coverage=");
         return;
     }
     SNAPSHOT_DEVICE(obj)->runs_config.coverage = value;
