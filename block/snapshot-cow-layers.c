@@ -212,7 +212,7 @@ bool snapshot_cow_verify(BlockDriverState *cow, Error **errp)
         error_setg(errp, "disk '%s': what was saved of it has changed", name);
     } else if (image_writes(s) != s->writes) {
         error_setg(errp, "disk '%s': its image was written to since the save; "
-                   "let nothing else have it open for writing", name);
+                   "let nothing else write to it", name);
     } else {
         return true;
     }

@@ -214,8 +214,8 @@ SnapshotResult snapshot_coverage_add(vaddr start, uint64_t length, bool here,
     }
     if (!length || start + length < start) {
         error_setg(errp, "no range of code: %" PRIu64 " bytes at 0x%"
-                   VADDR_PRIx "; it has a byte at least, and does not go beyond "
-                   "the last address", length, start);
+                   VADDR_PRIx "; it has a byte at least, and ends before the "
+                   "last address", length, start);
         return SNAPSHOT_RESULT_RANGE;
     }
     if (coverage.n_ranges == SNAPSHOT_COVERAGE_RANGES) {

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What tests of campaigns have in common: machines, monitors, afl-fuzz."""
 
+import argparse
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
 import image
 from afl_client import libc
-from tap import Skip, Tap, becomes, equal
+from tap import Skip, Tap, argument_parser, becomes, equal
 from vm import LONG_TIMEOUT, QEMU, TIMEOUT, X86_64, Channel, children
 
 
@@ -226,14 +229,38 @@ def descendants(pid):
     return found + [each for child in found for each in descendants(child)]
 
 
-def run_checks(name, checks, smp="1"):
-    """Have @checks make the checks of a test, with a Tap and a Bench whose
-    machines have @smp vCPUs.  Returns the test's exit code.
+def run_for(name, function, seconds):
+    """Have @function(seconds, seed, work) check what may take any time, with a
+    directory to work in; @seconds unless the command line says otherwise.
+    Returns the test's exit code.
     """
+    parser = argparse.ArgumentParser(description=sys.modules[
+        function.__module__].__doc__.split("\n\n", 1)[0])
+    parser.add_argument("--seconds", type=float, default=seconds, metavar="N",
+                        help=f"how long it takes (default: {seconds})")
+    parser.add_argument("--seed", type=int, metavar="N",
+                        default=random.SystemRandom().randrange(1, 1 << 30),
+                        help="repeat what was done with it, as far as can be")
+    args = parser.parse_args()
     tap = Tap()
+    with tempfile.TemporaryDirectory(prefix="snapshot-") as work:
+        tap.check(f"{name}, {args.seconds:.0f} s, --seed {args.seed}",
+                  function, args.seconds, args.seed, work)
+    return tap.end()
+
+
+def run_checks(name, checks):
+    """Have @checks make the checks of a test, with a Tap and a Bench, as the
+    command line says.  Returns the test's exit code.
+    """
+    parser = argument_parser(sys.modules[checks.__module__].__doc__)
+    parser.add_argument("smp", nargs="?", default="1", metavar="N",
+                        help="vCPUs of each machine (default: 1)")
+    args = parser.parse_args()
+    tap = Tap(args.only)
     with tempfile.TemporaryDirectory(prefix=f"snapshot-{name}-") as work:
         try:
-            bench = Bench(work, smp)
+            bench = Bench(work, args.smp)
         except FileNotFoundError as error:
             return tap.bail_out(f"{error.filename} is missing: run 'make'")
         checks(tap, bench)

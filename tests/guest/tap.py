@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Results in the TAP format, which meson reads."""
 
+import argparse
 import time
 import traceback
 
@@ -12,9 +13,16 @@ class Skip(Exception):
 class Tap:
     """Runs checks and prints one line for each."""
 
-    def __init__(self):
+    def __init__(self, only=""):
+        """With @only, checks without that in their names are left out."""
         self._count = 0
         self._failed = 0
+        self._only = only
+
+    @classmethod
+    def from_arguments(cls, doc):
+        """For a program that takes --only and --help; @doc is its docstring."""
+        return cls(argument_parser(doc).parse_args().only)
 
     def result(self, passed, name, note=""):
         """Report one result; @note is for the reader of the TAP."""
@@ -29,6 +37,8 @@ class Tap:
         A failure is reported and goes no further, so that the next check has
         its turn, unless the exception is of a class in @fatal.
         """
+        if self._only not in name:
+            return
         start = time.monotonic()
         try:
             function(*args)
@@ -77,7 +87,15 @@ class Tap:
     def end(self):
         """Print the plan; returns the exit code of the script."""
         print(f"1..{self._count}", flush=True)
-        return 1 if self._failed else 0
+        return 1 if self._failed or (self._only and not self._count) else 0
+
+
+def argument_parser(doc):
+    """A parser that knows --only, for a program with the docstring @doc."""
+    parser = argparse.ArgumentParser(description=doc.split("\n\n", 1)[0])
+    parser.add_argument("--only", metavar="TEXT", default="",
+                        help="make the checks that have this in their names")
+    return parser
 
 
 def equal(what, got, expected):

@@ -210,7 +210,7 @@ def checks(tap, bench):
 
 def main():
     """Run the test."""
-    return run_checks("fuzz", checks, *sys.argv[1:])
+    return run_checks("fuzz", checks)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ restores are exact.  With a QEMU that was built with sanitizers, they have
 nothing to say.
 """
 
-import argparse
 import os
 import random
 import re
@@ -19,7 +18,7 @@ import tempfile
 import time
 
 import afl_client
-from campaign import Monitor
+from campaign import Monitor, run_for
 from tap import Tap, equal
 from vm import BUILD, LONG_TIMEOUT, QEMU, TIMEOUT
 
@@ -151,7 +150,7 @@ def check_files(seed, work):
                                  re.MULTILINE)), 60)
 
 
-def check_all(seed, seconds, work):
+def check_all(seconds, seed, work):
     """Machines take turns until the time is over."""
     count = Count()
     share = max(1.5, seconds / 30)
@@ -170,19 +169,9 @@ def check_all(seed, seconds, work):
 
 
 def main():
-    """Run for --seconds; --seed repeats what was done, as far as can be."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--seconds", type=float, default=float(
+    """Run the test."""
+    return run_for("hostile guest", check_all, float(
         os.environ.get("SNAPSHOT_HOSTILE_SECONDS", "10")))
-    parser.add_argument("--seed", type=int,
-                        default=random.SystemRandom().randrange(1, 1 << 30))
-    args = parser.parse_args()
-    tap = Tap()
-    with tempfile.TemporaryDirectory(prefix="snapshot-hostile-") as work:
-        tap.check(f"hostile guest, {args.seconds:.0f} s, --seed {args.seed}",
-                  check_all, args.seed, args.seconds, work)
-    return tap.end()
 
 
 if __name__ == "__main__":

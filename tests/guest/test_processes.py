@@ -206,8 +206,8 @@ def kill_and_go_on(campaign, victim):
 
 
 def main():
-    """Run all checks."""
-    tap = Tap()
+    """Run the test."""
+    tap = Tap.from_arguments(__doc__)
     tap.check("QEMU crashes", check_qemu_crashes, "1")
     tap.check("QEMU crashes, two vCPUs", check_qemu_crashes, "2")
     tap.check("QEMU cannot boot", check_cannot_boot)

@@ -184,10 +184,10 @@ def check_hang(work):
 
 
 def main():
-    """Run all checks."""
+    """Run the test."""
+    tap = Tap.from_arguments(__doc__)
     if not os.path.exists(SNAPFUZZ):
         return Tap.bail_out(f"{SNAPFUZZ} is missing: run 'make'")
-    tap = Tap()
     with tempfile.TemporaryDirectory(prefix="snapfuzz-test-") as work:
         out = os.path.join(work, "out")
         tap.check("finds a bug, ends, reproduces it", check_run, out)

@@ -90,8 +90,8 @@ def check_comparisons(bench):
 
 
 def main():
-    """Run all checks."""
-    tap = Tap()
+    """Run the test."""
+    tap = Tap.from_arguments(__doc__)
     if not os.path.exists(KERNEL):
         return tap.bail_out(f"{KERNEL} is missing: run scripts/build-kcov")
     with tempfile.TemporaryDirectory(prefix="snapshot-kcov-") as work:

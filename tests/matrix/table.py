@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Make the page docs/matrix.rst of the results in build/matrix.json."""
 
+import argparse
 import json
-import sys
 
 HEAD = """:orphan:
 
@@ -61,9 +61,11 @@ def table(title, results):
 
 
 def main():
-    if len(sys.argv) != 3:
-        sys.exit("usage: table.py matrix.json matrix.rst")
-    with open(sys.argv[1], encoding="utf-8") as file:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", help="build/matrix.json")
+    parser.add_argument("page", help="docs/matrix.rst")
+    args = parser.parse_args()
+    with open(args.results, encoding="utf-8") as file:
         results = json.load(file)
     lines = HEAD.rstrip().splitlines()
     payload = [r for r in results if r["device"] == "payload"]
@@ -79,7 +81,7 @@ def main():
     skipped = {r["detail"] for r in results if r["result"] == "skipped"}
     for reason in sorted(skipped):
         lines += ["", f"Skipped: {reason}."]
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
+    with open(args.page, "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
 
 

@@ -59,6 +59,24 @@ Snap *snap_start(const char *fmt, ...)
     return s;
 }
 
+Snap *snap_start_engine(const char *engine)
+{
+    return snap_start("-nodefaults -machine pc -m 64 "
+                      "-device snapshot,id=s0,verify=on,engine=%s", engine);
+}
+
+void snap_add_for_engines(const char *path, void (*fn)(const void *))
+{
+    static const char *const engines[] = { "copy", "remap" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
+        g_autofree char *full = g_strdup_printf("/snapshot/%s/%s", path,
+                                                engines[i]);
+
+        qtest_add_data_func(full, engines[i], fn);
+    }
+}
+
 void snap_end(Snap *s)
 {
     qtest_quit(s->qts);

@@ -29,6 +29,21 @@ typedef struct Snap {
 Snap *snap_start(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
 /**
+ * snap_start_engine: start a small pc that keeps RAM so, and verifies
+ * @engine: value of engine=, with other properties behind it if need be
+ *
+ * The device's id is "s0".
+ */
+Snap *snap_start_engine(const char *engine);
+
+/**
+ * snap_add_for_engines: add a test for each way to keep RAM
+ * @path: of the test, without "/snapshot/" and the name of the engine
+ * @fn: called with that name
+ */
+void snap_add_for_engines(const char *path, void (*fn)(const void *));
+
+/**
  * snap_end: end QEMU, which must not have crashed, and free @s
  */
 void snap_end(Snap *s);

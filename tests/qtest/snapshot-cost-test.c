@@ -7,8 +7,6 @@
 #include "qemu/osdep.h"
 #include "snapshot-common.h"
 
-static const char *const engines[] = { "copy", "remap" };
-
 /* A value of /proc/PID/smaps_rollup in bytes; -1 where there is no such file */
 static int64_t memory_of(Snap *s, const char *what)
 {
@@ -192,15 +190,8 @@ static void test_choice_levels(const void *unused)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
-        g_autofree char *words = g_strconcat("/snapshot/cost/words/",
-                                             engines[i], NULL);
-        g_autofree char *sparse = g_strconcat("/snapshot/cost/sparse/",
-                                              engines[i], NULL);
-
-        qtest_add_data_func(words, engines[i], test_words);
-        qtest_add_data_func(sparse, engines[i], test_sparse);
-    }
+    snap_add_for_engines("cost/words", test_words);
+    snap_add_for_engines("cost/sparse", test_sparse);
     qtest_add_data_func("/snapshot/cost/overhead", NULL, test_overhead);
     qtest_add_data_func("/snapshot/cost/choice", NULL, test_choice);
     qtest_add_data_func("/snapshot/cost/bounded", NULL, test_bounded);

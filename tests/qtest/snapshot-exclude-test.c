@@ -13,15 +13,6 @@
 #define PAGES 64
 #define MAX_RANGES 4096
 
-static const char *const engines[] = { "copy", "remap" };
-
-static Snap *start(const void *engine)
-{
-    return snap_start("-nodefaults -machine pc -m 64 "
-                      "-device snapshot,id=s0,verify=on,engine=%s",
-                      (const char *)engine);
-}
-
 static uint32_t exclude(const Snap *s, uint64_t at, uint64_t length)
 {
     qpci_io_writeq(s->dev, s->bar, SNAPSHOT_REG_START, at);
@@ -61,7 +52,7 @@ static size_t ranges(Snap *s)
 
 static void test_counter(const void *engine)
 {
-    Snap *s = start(engine);
+    Snap *s = snap_start_engine(engine);
 
     exclude_pages(s, 2, 1);
     set(s, 0, 5, 1);
@@ -92,7 +83,8 @@ static void test_counter(const void *engine)
 /* A save saves what is excluded, too, and the list outlives it. */
 static void test_save(const void *engine)
 {
-    Snap *s = start(engine);
+    static const char *const engines[] = { "copy", "remap" };
+    Snap *s = snap_start_engine(engine);
 
     for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
         exclude_pages(s, 1, 2);
@@ -120,7 +112,7 @@ static void test_save(const void *engine)
 
 static void test_levels(const void *engine)
 {
-    Snap *s = start(engine);
+    Snap *s = snap_start_engine(engine);
 
     exclude_pages(s, 0, 1);
     set(s, 0, 2, 1);
@@ -147,7 +139,7 @@ static void test_levels(const void *engine)
 /* A discard empties the list; unplugging discards. */
 static void test_discard(const void *engine)
 {
-    Snap *s = start(engine);
+    Snap *s = snap_start_engine(engine);
 
     exclude_pages(s, 0, 1);
     g_assert_cmpint(ranges(s), ==, 1);
@@ -182,7 +174,7 @@ static void test_bad_ranges(const void *engine)
         { 0xfee00000, PAGE },           /* interrupt controller */
         { 1ull << 52, PAGE },
     };
-    Snap *s = start(engine);
+    Snap *s = snap_start_engine(engine);
 
     snap_save(s);
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -200,7 +192,7 @@ static void test_bad_ranges(const void *engine)
 /* Ranges join; there is a limit to those that do not. */
 static void test_many(const void *engine)
 {
-    Snap *s = start(engine);
+    Snap *s = snap_start_engine(engine);
     g_autofree char *why = NULL;
 
     for (int i = 0; i < MAX_RANGES; i++) {
@@ -234,7 +226,7 @@ static void test_many(const void *engine)
 /* Any ranges and writes, compared with a model and verified by the device */
 static void test_random(const void *engine)
 {
-    Snap *s = start(engine);
+    Snap *s = snap_start_engine(engine);
     GRand *rand = g_rand_new_with_seed(7);
     uint8_t now[PAGES] = { 0 }, saved[PAGES] = { 0 };
     bool excluded[PAGES] = { false };
@@ -301,7 +293,7 @@ static uint64_t hostile(GRand *rand)
 /* Any ranges at all: what is RAM is excluded, and all else is refused. */
 static void test_hostile(const void *engine)
 {
-    Snap *s = start(engine);
+    Snap *s = snap_start_engine(engine);
     GRand *rand = g_rand_new_with_seed(3);
     unsigned int done = 0;
 
@@ -366,31 +358,21 @@ static void test_monitor(const void *engine)
     snap_end(s);
 }
 
-static void add_for_engines(const char *name, void (*fn)(const void *))
-{
-    for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
-        g_autofree char *path = g_strdup_printf("/snapshot/exclude/%s/%s",
-                                                name, engines[i]);
-
-        qtest_add_data_func(path, engines[i], fn);
-    }
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    add_for_engines("counter", test_counter);
-    add_for_engines("save", test_save);
-    add_for_engines("levels", test_levels);
-    add_for_engines("discard", test_discard);
-    add_for_engines("bad-ranges", test_bad_ranges);
-    add_for_engines("many", test_many);
-    add_for_engines("random", test_random);
+    snap_add_for_engines("exclude/counter", test_counter);
+    snap_add_for_engines("exclude/save", test_save);
+    snap_add_for_engines("exclude/levels", test_levels);
+    snap_add_for_engines("exclude/discard", test_discard);
+    snap_add_for_engines("exclude/bad-ranges", test_bad_ranges);
+    snap_add_for_engines("exclude/many", test_many);
+    snap_add_for_engines("exclude/random", test_random);
     qtest_add_data_func("/snapshot/exclude/random/reference/copy",
                         "copy,x-reference=on", test_random);
     qtest_add_data_func("/snapshot/exclude/random/reference/remap",
                         "remap,x-reference=on", test_random);
-    add_for_engines("hostile", test_hostile);
-    add_for_engines("monitor", test_monitor);
+    snap_add_for_engines("exclude/hostile", test_hostile);
+    snap_add_for_engines("exclude/monitor", test_monitor);
     return g_test_run();
 }

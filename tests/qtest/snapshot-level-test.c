@@ -13,15 +13,6 @@
 #define PAGES 64
 #define LEVELS 16
 
-static const char *const engines[] = { "copy", "remap" };
-
-static Snap *start(const void *engine)
-{
-    return snap_start("-nodefaults -machine pc -m 32 "
-                      "-device snapshot,id=s0,verify=on,engine=%s",
-                      (const char *)engine);
-}
-
 static void push(const Snap *s)
 {
     g_assert_cmpint(snap_command(s, SNAPSHOT_CMD_PUSH), ==, SNAPSHOT_RES_DONE);
@@ -46,7 +37,7 @@ static uint8_t get(Snap *s, unsigned int page)
 /* Pages: 0 as in level 1; 1 changed in level 2; 2 zeroed there; 3 later */
 static void test_two(const void *engine)
 {
-    Snap *s = start(engine);
+    Snap *s = snap_start_engine(engine);
 
     for (int page = 0; page < 3; page++) {
         set(s, page, 0x10 + page);
@@ -87,7 +78,7 @@ static void test_two(const void *engine)
 /* A push without a snapshot is a save; there is nothing below the first. */
 static void test_errors(const void *engine)
 {
-    Snap *s = start(engine);
+    Snap *s = snap_start_engine(engine);
     g_autofree char *none = NULL;
 
     g_assert_cmpint(snap_command(s, SNAPSHOT_CMD_POP), ==, SNAPSHOT_RES_NONE);
@@ -115,7 +106,8 @@ static void test_errors(const void *engine)
 /* A save on top of levels replaces them all, whichever engine it has. */
 static void test_save_replaces(const void *engine)
 {
-    Snap *s = start(engine);
+    static const char *const engines[] = { "copy", "remap" };
+    Snap *s = snap_start_engine(engine);
 
     for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
         set(s, 0, 1);
@@ -179,7 +171,7 @@ static void check(Snap *s, const Model *now)
 /* Any order of commands, compared with a model and verified by the device */
 static void test_random(const void *engine)
 {
-    Snap *s = start(engine);
+    Snap *s = snap_start_engine(engine);
     GRand *rand = g_rand_new_with_seed(2026);
     Model now = { 0 }, saved[LEVELS];
     int depth = 0;
@@ -232,7 +224,7 @@ static void hmp(Snap *s, const char *command)
 /* A level costs the pages that differ, and counts for itself. */
 static void test_query(const void *engine)
 {
-    Snap *s = start(engine);
+    Snap *s = snap_start_engine(engine);
     g_autofree char *text = NULL;
 
     snap_save(s);
@@ -284,7 +276,7 @@ static size_t resident(Snap *s)
 /* Pages far from each other: a level costs these, not the huge pages around. */
 static void test_memory(const void *engine)
 {
-    Snap *s = start(engine);
+    Snap *s = snap_start_engine(engine);
     size_t before;
 
     snap_save(s);
@@ -301,7 +293,7 @@ static void test_memory(const void *engine)
 /* A device is plugged: no push and no way back, until it is saved anew. */
 static void test_plugged(const void *engine)
 {
-    Snap *s = start(engine);
+    Snap *s = snap_start_engine(engine);
     g_autofree char *why = NULL;
 
     snap_save(s);
@@ -322,30 +314,20 @@ static void test_plugged(const void *engine)
     snap_end(s);
 }
 
-static void add_for_engines(const char *name, void (*fn)(const void *))
-{
-    for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
-        g_autofree char *path = g_strdup_printf("/snapshot/level/%s/%s", name,
-                                                engines[i]);
-
-        qtest_add_data_func(path, engines[i], fn);
-    }
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    add_for_engines("two", test_two);
-    add_for_engines("errors", test_errors);
-    add_for_engines("save-replaces", test_save_replaces);
-    add_for_engines("random", test_random);
+    snap_add_for_engines("level/two", test_two);
+    snap_add_for_engines("level/errors", test_errors);
+    snap_add_for_engines("level/save-replaces", test_save_replaces);
+    snap_add_for_engines("level/random", test_random);
     /* The plain way has to come to the same. */
     qtest_add_data_func("/snapshot/level/random/reference/copy",
                         "copy,x-reference=on", test_random);
     qtest_add_data_func("/snapshot/level/random/reference/remap",
                         "remap,x-reference=on", test_random);
-    add_for_engines("query", test_query);
-    add_for_engines("memory", test_memory);
-    add_for_engines("plugged", test_plugged);
+    snap_add_for_engines("level/query", test_query);
+    snap_add_for_engines("level/memory", test_memory);
+    snap_add_for_engines("level/plugged", test_plugged);
     return g_test_run();
 }

@@ -54,14 +54,30 @@ static void blk_open(Virtio *v, const char *disk, const char *options)
                               disk, VIRTIO_SLOT, options), 0);
 }
 
+/* A machine that is saved after sector 5 was read; returns its disk. */
+static char *blk_saved(Virtio *v, const char *options)
+{
+    char *disk = new_disk();
+
+    blk_open(v, disk, options);
+    virtio_wait(v, blk_read(v, 5));
+    virtio_save(v);
+    return disk;
+}
+
+/* Back there */
+static void blk_restore(Virtio *v)
+{
+    virtio_restore(v);
+    g_assert_cmpint(virtio_used(v), ==, 1);
+    blk_check(v, 5);
+}
+
 static void test_blk(const void *options)
 {
-    g_autofree char *disk = new_disk();
     Virtio v = { 0 };
+    g_autofree char *disk = blk_saved(&v, options);
 
-    blk_open(&v, disk, options);
-    virtio_wait(&v, blk_read(&v, 5));
-    virtio_save(&v);
     for (int n = 0; n < OFTEN; n++) {
         for (int i = 0; i < n % 4; i++) {
             int sector = (n + i) % SECTORS;
@@ -70,9 +86,7 @@ static void test_blk(const void *options)
             blk_check(&v, sector);
         }
         virtio_upset(&v, n);
-        virtio_restore(&v);
-        g_assert_cmpint(virtio_used(&v), ==, 1);
-        blk_check(&v, 5);
+        blk_restore(&v);
     }
     virtio_close(&v);
     unlink(disk);
@@ -83,19 +97,14 @@ static void test_blk(const void *options)
 /* To go back a few requests takes neither a reset nor a byte stream. */
 static void test_blk_progress(const void *options)
 {
-    g_autofree char *disk = new_disk();
     Virtio v = { 0 };
+    g_autofree char *disk = blk_saved(&v, options);
 
-    blk_open(&v, disk, options);
-    virtio_wait(&v, blk_read(&v, 5));
-    virtio_save(&v);
     for (int n = 0; n < OFTEN; n++) {
         for (int i = 0; i < 3; i++) {
             virtio_wait(&v, blk_read(&v, (n + i) % SECTORS));
         }
-        virtio_restore(&v);
-        g_assert_cmpint(virtio_used(&v), ==, 1);
-        blk_check(&v, 5);
+        blk_restore(&v);
     }
     g_assert_cmpint(snap_section(v.qts, BLK_SECTION, "loads"), ==, OFTEN);
     g_assert_cmpint(snap_section(v.qts, BLK_SECTION, "resets"), ==, 0);

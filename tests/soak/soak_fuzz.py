@@ -7,17 +7,15 @@ All of it has to be recorded, runs have to go on, and nothing may grow or be
 left over.
 """
 
-import argparse
 import os
 import random
 import signal
 import sys
-import tempfile
 import time
 
 from soak import descriptors, memory_kib
 # Their directory is added by that.
-from campaign import Campaign, descendants, remove_segments
+from campaign import Campaign, descendants, remove_segments, run_for
 from tap import Tap, equal
 from vm import children, gone, payload
 
@@ -168,17 +166,8 @@ def check_soak(seconds, seed, work):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--seconds", type=float, default=1800)
-    parser.add_argument("--seed", type=int,
-                        default=random.SystemRandom().getrandbits(32))
-    args = parser.parse_args()
-    tap = Tap()
-    with tempfile.TemporaryDirectory(prefix="soak-fuzz-") as work:
-        tap.check(f"mixed campaign, {args.seconds:.0f} s, --seed {args.seed}",
-                  check_soak, args.seconds, args.seed, work)
-    return tap.end()
+    """Run the test."""
+    return run_for("mixed campaign", check_soak, 1800)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run the unittest cases of a file and print the results as TAP."""
 
+import argparse
 import importlib.util
 import sys
 import unittest
@@ -39,7 +40,9 @@ class TapResult(unittest.TestResult):
 
 
 def main():
-    path = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('file', type=Path, help='tests/unit/test_....py')
+    path = parser.parse_args().file
     sys.path.insert(0, str(ROOT / 'scripts'))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)

@@ -3,6 +3,7 @@
 """Check the style of every source file: licence line, and for C QEMU's own
 checkpatch.pl without a single error or warning.  Prints TAP."""
 
+import argparse
 import os
 import re
 import subprocess
@@ -45,6 +46,8 @@ def checkpatch(path):
 
 
 def main():
+    argparse.ArgumentParser(
+        description=__doc__.split('\n\n', 1)[0]).parse_args()
     count = failed = 0
     for path in sources():
         name = path.relative_to(ROOT)
