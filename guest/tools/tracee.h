@@ -15,7 +15,7 @@
 typedef struct TraceeEnd {
     int signal;         /* that has ended it, or 0 */
     int status;         /* else its exit status */
-    char text[256];     /* of a signal: where and why, as far as that is known */
+    char text[256];     /* of a signal: where and why, if that is known */
 } TraceeEnd;
 
 /*
