@@ -55,6 +55,24 @@ static int check_vhost(Object *obj, void *opaque)
     return 0;
 }
 
+/*
+ * What a TPM keeps can be had as a migration gets it, but not all of it can be
+ * put back: its clock, which a guest can read and which signatures contain,
+ * goes on.
+ */
+static int check_tpm(Object *obj, void *opaque)
+{
+    Error **errp = opaque;
+
+    if (object_dynamic_cast(obj, "tpm-if")) {
+        error_setg(errp, "device '%s' is the interface of a TPM outside of "
+                   "QEMU, whose clock cannot go back; unplug it",
+                   object_get_typename(obj));
+        return 1;
+    }
+    return 0;
+}
+
 static bool check_memory(Error **errp)
 {
     Error *err = NULL;
@@ -87,8 +105,8 @@ static const char *const no_section_needed[] = {
     "base-xhci", "esp", "floppy", "ide-device", "pc-dimm", "serial",
     "virtio-mmio", "virtio-pci", "virtio-serial-port",
     /* nothing to save: what is written to them has an effect at once */
-    "isa-debug-exit", "isa-debugcon", "isabus-bridge", "platform-bus-device",
-    "pvpanic", "vmport",
+    "arm-gicv2m", "isa-debug-exit", "isa-debugcon", "isabus-bridge",
+    "platform-bus-device", "pvpanic", "vmport",
 };
 
 /* Devices whose descriptions do not fit them: to save them ends QEMU. */
@@ -146,5 +164,6 @@ static bool check_devices(Error **errp)
 bool snapshot_check_machine(Error **errp)
 {
     return check_mode(errp) && check_devices(errp) &&
-           snapshot_disks_possible(errp) && check_memory(errp);
+           snapshot_disks_possible(errp) && check_memory(errp) &&
+           !object_child_foreach_recursive(object_get_root(), check_tpm, errp);
 }

@@ -15,16 +15,25 @@ import time
 import image
 from afl_client import libc
 from tap import Skip, Tap, argument_parser, becomes, equal
-from vm import LONG_TIMEOUT, QEMU, TIMEOUT, X86_64, Channel, children
+from vm import LONG_TIMEOUT, TIMEOUT, X86_64, Channel, children
+
+# For targets/records: a name that is nearly too long, and a sum
+NEAR = b"RCn\x1e" + b"A" * 30 + b"s\x01a"
 
 
 class Bench:
     """What the checks need: a directory, and how to start a machine."""
+    arch = X86_64
+    options = ()        # of QEMU, for the kind of machine
 
     def __init__(self, work, smp):
         self.work = work
         self.smp = smp
         self.initrd = self.path("initrd")
+        self.make_initrd()
+
+    def make_initrd(self):
+        """Write the guest's initramfs to self.initrd."""
         image.make_initrd(self.initrd)
 
     def path(self, name):
@@ -33,12 +42,14 @@ class Bench:
 
     def command(self, program, options, *more, initrd=None):
         """The command line of a machine that runs @program."""
-        return [QEMU, "-display", "none", "-nodefaults", "-m", "256",
-                "-smp", self.smp, "-serial", "file:" + self.path("console"),
-                "-kernel", X86_64.kernel, "-initrd", initrd or self.initrd,
-                "-append", f'console=ttyS0 quiet snapshot.run="{program}"',
-                "-device", "pvpanic-pci", "-device", f"snapshot,{options}",
-                *more]
+        kernel_line = (f"console={self.arch.console} quiet "
+                       f'snapshot.run="{program}"')
+        return [self.arch.qemu, *self.options, "-display", "none",
+                "-nodefaults", "-m", "256", "-smp", self.smp,
+                "-serial", "file:" + self.path("console"),
+                "-kernel", self.arch.kernel, "-initrd", initrd or self.initrd,
+                "-append", kernel_line, "-device", "pvpanic-pci",
+                "-device", f"snapshot,{options}", *more]
 
     def run(self, command, **more):
         """Run a command to its end; returns what subprocess.run() does."""
@@ -249,9 +260,10 @@ def run_for(name, function, seconds):
     return tap.end()
 
 
-def run_checks(name, checks):
+def run_checks(name, checks, make=Bench):
     """Have @checks make the checks of a test, with a Tap and a Bench, as the
-    command line says.  Returns the test's exit code.
+    command line says; @make is the kind of Bench.  Returns the test's exit
+    code.
     """
     parser = argument_parser(sys.modules[checks.__module__].__doc__)
     parser.add_argument("smp", nargs="?", default="1", metavar="N",
@@ -260,7 +272,7 @@ def run_checks(name, checks):
     tap = Tap(args.only)
     with tempfile.TemporaryDirectory(prefix=f"snapshot-{name}-") as work:
         try:
-            bench = Bench(work, args.smp)
+            bench = make(work, args.smp)
         except FileNotFoundError as error:
             return tap.bail_out(f"{error.filename} is missing: run 'make'")
         checks(tap, bench)

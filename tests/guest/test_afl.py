@@ -12,16 +12,13 @@ import signal
 import subprocess
 import sys
 
-from campaign import (afl_environment, figures, find_crash, fuzz, need,
+from campaign import (NEAR, afl_environment, figures, find_crash, fuzz, need,
                       run_checks)
 from tap import Tap, becomes, equal
 from vm import LONG_TIMEOUT, ROOT, payload
 
 sys.path.insert(0, os.path.join(ROOT, "harness"))
 from snapfuzz import doctor    # noqa: E402  (its directory is added above)
-
-# For the example: a name that is nearly too long, and a sum
-NEAR = b"RCn\x1e" + b"A" * 30 + b"s\x01a"
 
 # For one input the tools need no fork server: this is for the boot, too.
 TOOL_MS = "300000"

@@ -16,7 +16,8 @@ class Device:
     number of its own and {host} the Host; @modules are the kernel's; @word is what the
     "exercise" program is told.  @check, a method of checks.After, looks at
     the device from outside, before and after.  @refused: what the device is
-    called when the machine refuses to be saved because of it.
+    called when the machine refuses to be saved because of it.  @needs: a
+    program of the host without which it cannot be tried.
     """
     name: str
     options: tuple = ()
@@ -24,6 +25,7 @@ class Device:
     word: str = ""
     check: str = ""
     refused: str = ""
+    needs: str = ""
 
 
 def disk(name, options, driver, *modules):
@@ -38,6 +40,15 @@ def network(name, model, driver):
         "-netdev", "user,id={name},net=10.0.{net}.0/24",
         "-device", f"{model},netdev={{name}}"), (driver,),
         f"network:{driver}:{{net}},{{host.port}}")
+
+
+def tpm(name):
+    """The interface of a TPM, which is a process of its own."""
+    return Device(name, (
+        "-chardev", "socket,id={name}-control,path={host.tpm_path}",
+        "-tpmdev", "emulator,id={name}-back,chardev={name}-control",
+        "-device", f"{name},tpmdev={{name}}-back"), refused=name,
+        needs="swtpm")
 
 
 DEVICES = {device.name: device for device in (
@@ -91,6 +102,8 @@ DEVICES = {device.name: device for device in (
     Device("edu", ("-device", "edu"), refused="edu"),
     Device("nvme", DISK + ("-device", "nvme,drive={name},serial=1"),
            refused="nvme"),
+    tpm("tpm-tis"),
+    tpm("tpm-tis-device"),
 )}
 
 VIRTIO = ("timer", "virtio-blk", "virtio-net", "virtio-rng", "virtio-serial",
@@ -98,4 +111,5 @@ VIRTIO = ("timer", "virtio-blk", "virtio-net", "virtio-rng", "virtio-serial",
 CARDS = ("timer", "e1000", "e1000e", "rtl8139", "ahci", "xhci-keyboard",
          "xhci-storage", "vga", "pvpanic")
 BOARD = ("serial", "rtc", "hpet", "i8042")
-REFUSED = ("edu", "nvme")
+REFUSED = ("edu", "nvme", "tpm-tis")
+REFUSED_ARM = ("edu", "nvme", "tpm-tis-device")

@@ -4,6 +4,8 @@
 import array
 import os
 import socketserver
+import subprocess
+import tempfile
 import threading
 
 PATTERN_WORDS = 1 << 17         # of 32 bits: what a disk holds
@@ -28,8 +30,21 @@ class Lines(socketserver.StreamRequestHandler):
             pass                # QEMU has ended
 
 
-class LineServer(socketserver.ThreadingUnixStreamServer):
-    """One thread for each serial line."""
+class Tpm(socketserver.BaseRequestHandler):
+    """A new TPM for each machine, controlled by what it sends."""
+
+    def handle(self):
+        control = self.request.fileno()
+        with tempfile.TemporaryDirectory() as directory:
+            subprocess.run(
+                ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={directory}",
+                 "--ctrl", f"type=unixio,clientfd={control}"],
+                pass_fds=[control], check=False, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL)
+
+
+class StreamServer(socketserver.ThreadingUnixStreamServer):
+    """One thread for each serial line, or TPM."""
     daemon_threads = True
 
 
@@ -39,11 +54,13 @@ class Host:
     def __init__(self, directory):
         self.directory = directory
         self.line_path = os.path.join(directory, "lines")
+        self.tpm_path = os.path.join(directory, "tpms")
         self.disk_path = os.path.join(directory, "disk")
         write_disk(self.disk_path)
         self._servers = [
             socketserver.UDPServer(("127.0.0.1", 0), Datagrams),
-            LineServer(self.line_path, Lines)]
+            StreamServer(self.line_path, Lines),
+            StreamServer(self.tpm_path, Tpm)]
         self.port = self._servers[0].server_address[1]
 
     def __enter__(self):

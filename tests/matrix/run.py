@@ -2,6 +2,7 @@
 """Run one machine of the matrix with some of its devices."""
 
 import os
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass
@@ -126,6 +127,8 @@ def try_devices(machine, smp, devices, restores, host):
     arch = ARCHS[machine.arch]
     missing = [path for path in (arch.qemu, arch.initrd)
                if not os.path.exists(path)]
+    missing += [need for need in (DEVICES[name].needs for name in devices)
+                if need and not shutil.which(need)]
     if missing:
         return [Result(machine.name, machine.arch, smp, name, SKIPPED, 0,
                        f"{os.path.basename(missing[0])} is not there") for name in devices]

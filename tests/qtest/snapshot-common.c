@@ -40,6 +40,16 @@ static void show_log(void *log)
     unlink(log);
 }
 
+/* The PCI bus of a PC, or of Arm's "virt" */
+static QPCIBus *new_bus(Snap *s)
+{
+    if (g_str_equal(qtest_get_arch(), "aarch64")) {
+        qpci_init_generic(&s->arm_bus, s->qts, NULL, false);
+        return &s->arm_bus.bus;
+    }
+    return qpci_new_pc(s->qts, NULL);
+}
+
 Snap *snap_start(const char *fmt, ...)
 {
     g_autofree char *args = NULL;
@@ -52,7 +62,7 @@ Snap *snap_start(const char *fmt, ...)
     s->log = new_log();
     qtest_add_abrt_handler(show_log, s->log);
     s->qts = qtest_initf("%s 2>%s", args, s->log);
-    s->bus = qpci_new_pc(s->qts, NULL);
+    s->bus = new_bus(s);
     s->dev = snap_find(s->bus, SNAPSHOT_PCI_VENDOR_ID, SNAPSHOT_PCI_DEVICE_ID);
     g_assert_nonnull(s->dev);
     snap_enable(s);
@@ -82,7 +92,9 @@ void snap_end(Snap *s)
     qtest_quit(s->qts);
     qtest_remove_abrt_handler(s->log);
     g_free(s->dev);
-    qpci_free_pc(s->bus);
+    if (s->bus != &s->arm_bus.bus) {
+        qpci_free_pc(s->bus);
+    }
     unlink(s->log);
     g_free(s->log);
     g_free(s);

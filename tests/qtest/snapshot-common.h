@@ -10,12 +10,14 @@
 
 #include "qemu/units.h"
 #include "libqtest.h"
+#include "libqos/generic-pcihost.h"
 #include "libqos/pci.h"
 #include "hw/misc/snapshot_regs.h"
 
 typedef struct Snap {
     QTestState *qts;
     QPCIBus *bus;
+    QGenericPCIBus arm_bus; /* what @bus points into, for Arm */
     QPCIDevice *dev;        /* the snapshot device */
     QPCIBar bar;
     char *log;              /* name of the file that takes QEMU's stderr */
@@ -24,6 +26,7 @@ typedef struct Snap {
 /**
  * snap_start: start QEMU with these arguments, and map its snapshot device
  *
+ * The machine is a PC or, with qemu-system-aarch64, "virt" with a 64-bit CPU.
  * End it with snap_end().
  */
 Snap *snap_start(const char *fmt, ...) G_GNUC_PRINTF(1, 2);

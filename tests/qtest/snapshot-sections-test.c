@@ -15,6 +15,14 @@
     "-device ich9-ahci,id=ahci -device ide-cd,bus=ahci.0 " \
     "-device pvpanic -device snapshot"
 
+#define VIRT(gic) "-machine virt,gic-version=" gic " -cpu cortex-a57 "
+
+/* "virt" has a UART, an RTC and pins of its own. */
+#define DEVICES_ARM \
+    "-nodefaults -m 16 -serial null " \
+    "-device qemu-xhci,id=usb -device usb-kbd,bus=usb.0 -device e1000e " \
+    "-device ich9-ahci,id=ahci -device ide-cd,bus=ahci.0 -device snapshot"
+
 #define VIRTIO \
     "-nodefaults -m 16 " \
     "-blockdev driver=null-co,node-name=n0,size=1048576,read-only=on " \
@@ -94,20 +102,28 @@ static void test_repeat(const void *args)
     snap_end(s);
 }
 
+static void add(const char *machine, const char *args)
+{
+    g_autofree char *unseen = g_strdup_printf("/snapshot/sections/unseen/%s",
+                                              machine);
+    g_autofree char *repeat = g_strdup_printf("/snapshot/sections/repeat/%s",
+                                              machine);
+
+    qtest_add_data_func(unseen, args, test_unseen);
+    qtest_add_data_func(repeat, args, test_repeat);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    qtest_add_data_func("/snapshot/sections/unseen/pc",
-                        "-machine pc " DEVICES, test_unseen);
-    qtest_add_data_func("/snapshot/sections/unseen/q35",
-                        "-machine q35 " DEVICES, test_unseen);
-    qtest_add_data_func("/snapshot/sections/unseen/virtio",
-                        "-machine pc " VIRTIO, test_unseen);
-    qtest_add_data_func("/snapshot/sections/repeat/pc",
-                        "-machine pc " DEVICES, test_repeat);
-    qtest_add_data_func("/snapshot/sections/repeat/q35",
-                        "-machine q35 " DEVICES, test_repeat);
-    qtest_add_data_func("/snapshot/sections/repeat/virtio",
-                        "-machine pc " VIRTIO, test_repeat);
+    if (g_str_equal(qtest_get_arch(), "aarch64")) {
+        add("gic-2", VIRT("2") DEVICES_ARM);
+        add("gic-3", VIRT("3") DEVICES_ARM);
+        add("virtio", VIRT("3") VIRTIO);
+    } else {
+        add("pc", "-machine pc " DEVICES);
+        add("q35", "-machine q35 " DEVICES);
+        add("virtio", "-machine pc " VIRTIO);
+    }
     return g_test_run();
 }
