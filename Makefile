@@ -121,7 +121,7 @@ help:
 	@echo 'make                build QEMU with the device, and the guest'
 	@echo 'make demo           and demonstrate it: a rewind, and a campaign'
 	@echo 'make check          and run all tests; last line: the counts'
-	@echo 'make qemu           only build/bin/qemu-system-x86_64'
+	@echo 'make qemu           only QEMU, below build/bin'
 	@echo 'make guest          only build/guest/vmlinuz, initramfs.cpio.gz'
 	@echo 'make bench          measure restores; results in build/bench'
 	@echo 'make bench-fuzz     measure campaigns of afl-fuzz and libFuzzer'
@@ -141,6 +141,7 @@ help:
 	@echo
 	@echo 'QEMU_SRC=DIR        use this QEMU tree (10.0 or later)'
 	@echo 'QEMU_OPTIONS=...    more options for its configure'
+	@echo 'QEMU_TARGETS=...    its targets (x86_64-softmmu aarch64-softmmu)'
 	@echo 'QUICK=1             bench: fewer points'
 	@echo 'JOBS=N              how many compilers at once'
 
