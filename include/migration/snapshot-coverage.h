@@ -78,6 +78,7 @@ extern bool snapshot_coverage_on;
 
 /* The functions that snapshot_coverage_translate() and the like call */
 void snapshot_coverage_gen(const struct DisasContextBase *db);
+void snapshot_coverage_gen_cut(const struct DisasContextBase *db);
 void snapshot_coverage_set_root(CPUState *cpu, uint64_t root);
 void snapshot_coverage_enter(CPUState *cpu, uint64_t pc, uint64_t sp);
 void snapshot_coverage_leave(CPUState *cpu, uint64_t pc, uint64_t sp);
@@ -88,6 +89,17 @@ snapshot_coverage_translate(const struct DisasContextBase *db)
 {
     if (unlikely(snapshot_coverage_on)) {
         snapshot_coverage_gen(db);
+    }
+}
+
+/*
+ * The instructions of a block have been translated that ends without a branch:
+ * what follows in memory is the rest of it.
+ */
+static inline void snapshot_coverage_cut(const struct DisasContextBase *db)
+{
+    if (unlikely(snapshot_coverage_on)) {
+        snapshot_coverage_gen_cut(db);
     }
 }
 
@@ -120,6 +132,7 @@ snapshot_coverage_return(CPUState *cpu, uint64_t pc, uint64_t sp)
 #else /* CONFIG_USER_ONLY */
 
 #define snapshot_coverage_translate(db) do { } while (0)
+#define snapshot_coverage_cut(db) do { } while (0)
 
 #endif
 

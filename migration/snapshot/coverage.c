@@ -10,6 +10,11 @@
  *
  * as AFL does it: halved, so that A to B is not B to A, and A to A not 0.
  *
+ * TCG ends blocks where no branch does, too: at the end of a page, or where a
+ * budget of instructions (-icount) ends, which depends on timers of the host.
+ * So what comes then is the rest of the same block: it is no edge to get there,
+ * and what comes after that comes after the beginning of the block.
+ *
  * Interrupts come when they like and are no property of an input.  What is
  * executed from an interrupt to the return from it to the same place, by the
  * same stack pointer, does not count, and then the block before the interrupt
@@ -272,6 +277,7 @@ void snapshot_coverage_begin(void)
         SnapshotCoverageCpu *c = state_of(cpu->cpu_index);
 
         c->previous = 0;
+        c->rest = 0;
         c->interrupted = false;
         c->in_process = is_process(root_of(cpu));
         aim(c);
@@ -306,6 +312,7 @@ void snapshot_coverage_enter(CPUState *cpu, uint64_t pc, uint64_t sp)
     if (!c->interrupted) {
         c->interrupted = true;
         c->resume = c->previous;
+        c->resume_rest = c->rest;
         c->pc = pc;
         c->sp = sp;
         aim(c);
@@ -319,6 +326,7 @@ void snapshot_coverage_leave(CPUState *cpu, uint64_t pc, uint64_t sp)
     if (c->interrupted && c->pc == pc && c->sp == sp) {
         c->interrupted = false;
         c->previous = c->resume;
+        c->rest = c->resume_rest;
         aim(c);
     }
 }

@@ -17,11 +17,13 @@ typedef struct SnapshotCoverageCpu {
     uint8_t *any;           /* counters for ranges of whatever process */
     uint8_t *process;       /* counters for ranges of one process */
     uint32_t previous;      /* location of the block before, halved */
+    uint32_t rest;          /* 1 + location of what was cut off it, or 0 */
 
     /* The rest is not for translated code. */
     bool in_process;        /* the page tables are those of the process */
     bool interrupted;       /* an interrupt is being handled, which began */
     uint32_t resume;        /* with this ->previous */
+    uint32_t resume_rest;   /* and this ->rest */
     uint64_t pc, sp;        /* here */
 } SnapshotCoverageCpu;
 

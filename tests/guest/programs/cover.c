@@ -6,9 +6,12 @@
  *     c     work in a child process, in other code of the same program
  *     s     only loop, for longer than it takes to a timer interrupt
  *     k     system calls
+ *     t     wait for as many units of time as the second byte says, then go
+ *           through some timer interrupts, which so come at other places
  *
- * Arguments: "here" or "any" counts edges of this program, for this process or
- * for whatever process; START and LENGTH, those of other code.
+ * Arguments: "here" or "any" counts edges of what is compiled from this file,
+ * for this process or for whatever process; "program", those of all that it is
+ * linked with; START and LENGTH, those of other code.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -23,6 +26,12 @@
 /* Loops of this many steps take tens of milliseconds when translated. */
 #define STEPS_LONG  20000000
 #define STEPS_SHORT 100
+
+/* With "-icount shift=5" these have a few ticks of the guest's timer each. */
+#define STEPS_TIMED     100000
+#define STEPS_DEVICE    20000
+
+#define WAIT_US     50      /* a unit of time */
 
 #define PAGE        ((uintptr_t)4096)
 
@@ -49,6 +58,14 @@ static void __attribute__((noinline)) other_work(void)
     }
 }
 
+/* Blocks that TCG takes apart as they access a device */
+static void __attribute__((noinline)) ask(SnapshotDevice *dev)
+{
+    for (unsigned int i = 0; i < STEPS_DEVICE; i++) {
+        sink += snapshot_restores(dev) ^ i;
+    }
+}
+
 static void child(int from, int to)
 {
     char letter;
@@ -62,8 +79,10 @@ static void child(int from, int to)
     _exit(0);
 }
 
-static void run(char letter, int to, int from)
+static void run(SnapRuns *runs, const uint8_t *data, int to, int from)
 {
+    char letter = data[0];
+
     switch (letter) {
     case 'w':
         work(STEPS_SHORT);
@@ -81,6 +100,11 @@ static void run(char letter, int to, int from)
             close(-1);
         }
         break;
+    case 't':
+        usleep(data[1] * WAIT_US);
+        work(STEPS_TIMED);
+        ask(snap_device(runs));
+        break;
     }
 }
 
@@ -88,6 +112,10 @@ static uint32_t cover(SnapshotDevice *dev, int argc, char **argv)
 {
     uint64_t start, length;
 
+    if (!strcmp(argv[1], "program")) {
+        return snapshot_cover_program(dev) < 0 ? SNAPSHOT_RES_REFUSED
+                                               : SNAPSHOT_RES_DONE;
+    }
     if (argc == 3 && sscanf(argv[1], "%" SCNx64, &start) == 1 &&
         sscanf(argv[2], "%" SCNu64, &length) == 1) {
         return snapshot_cover(dev, start, length, 0);
@@ -118,7 +146,9 @@ int main(int argc, char **argv)
         child(to[0], from[1]);
     }
     while ((data = snap_next_input(runs, &size))) {
-        run(size ? data[0] : 0, to[1], from[0]);
+        if (size) {
+            run(runs, data, to[1], from[0]);
+        }
         snap_done(runs, 0);
     }
     fprintf(stderr, "cover: %s\n", snapshot_strerror(snap_result(runs)));
