@@ -17,7 +17,7 @@ PATIENCE = 300
 
 # After so many seconds QEMU is asked how it is; if it does not answer for so
 # many, it hangs.
-ASK_AFTER, ANSWERS_WITHIN = 5, 10
+ASK_AFTER, ANSWERS_WITHIN = 5, 20
 
 # The device takes no larger map.
 MAP_MAX = 8 << 20

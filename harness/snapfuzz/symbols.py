@@ -13,6 +13,8 @@ ET_EXEC = 2
 # kernel for a program, and "(/bin/prog+0x1234)" of sanitizers
 ABSOLUTE = re.compile(r"\b(?:at |from |RIP: 0033:)(0x[0-9a-f]+)\b")
 RELATIVE = re.compile(r"\(?(\S*/)?([\w.+-]+)\+(0x[0-9a-f]+)\)?")
+# "function+0x12/0x345 [module]" of the kernel for a module
+IN_MODULE = re.compile(r"\b([\w.]+)\+(0x[0-9a-f]+)/0x[0-9a-f]+ \[(\w+)\]")
 
 
 class Program:
@@ -33,7 +35,7 @@ class Program:
         self.fixed = struct.unpack_from("<H", data, 16)[0] == ET_EXEC
         start, = struct.unpack_from("<Q", data, 32)
         size, count = struct.unpack_from("<HH", data, 54)
-        for at in range(start, start + size * count, size):
+        for at in (start + size * i for i in range(count)):
             if at + 56 > len(data):
                 return
             kind, flags = struct.unpack_from("<II", data, at)
@@ -60,6 +62,31 @@ class Program:
                 if not line.startswith("??")]
 
 
+    def function(self, name):
+        """The address of a function, or None."""
+        try:
+            done = subprocess.run(["nm", self.path], stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL, text=True,
+                                  check=False)
+        except FileNotFoundError:
+            return None
+        found = re.search(rf"^([0-9a-f]+) [Tt] {re.escape(name)}$",
+                          done.stdout, re.MULTILINE)
+        return found and int(found[1], 16)
+
+
+def in_modules(line, programs):
+    """The modules among @programs that a line of the kernel names, each with an
+    address in it.
+    """
+    for name, offset, module in IN_MODULE.findall(line):
+        for program in programs:
+            if program.name.replace("-", "_") == module + ".ko":
+                start = program.function(name)
+                if start is not None:
+                    yield program, hex(start + int(offset, 16))
+
+
 def symbolise(text, programs):
     """Lines that say where the addresses in a report are.
 
@@ -77,6 +104,7 @@ def symbolise(text, programs):
             for program in known:
                 if program.name == match[2]:
                     found.append((program, match[3]))
+        found += in_modules(line, known)
     said = []
     for program, address in dict.fromkeys(found):
         for i, words in enumerate(program.lines(int(address, 16))):

@@ -12,11 +12,9 @@
  */
 #define _GNU_SOURCE
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/loop.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "snapshot-run.h"
+#include "../kernel.h"
 
 #define IMAGE       "/tmp/image"
 #define DISK        "/dev/loop0"
@@ -37,12 +35,6 @@
 #define DEPTH_MAX   4
 #define ENTRIES_MAX 64
 #define READ_MAX    (256 << 10)
-
-static void fail(const char *what)
-{
-    fprintf(stderr, "fuzz-filesystem: %s: %s\n", what, strerror(errno));
-    exit(EXIT_FAILURE);
-}
 
 /* A disk whose content is that of the file; returns the file. */
 static int make_disk(void)
@@ -64,15 +56,6 @@ static int make_disk(void)
         fail(WHERE);
     }
     return file;
-}
-
-static void panic_on_oops(void)
-{
-    FILE *file = fopen("/proc/sys/kernel/panic_on_oops", "we");
-
-    if (!file || fputs("1\n", file) < 0 || fclose(file) < 0) {
-        fail("/proc/sys/kernel/panic_on_oops");
-    }
 }
 
 /* What a run finds out is of no interest; that it is asked for is. */
@@ -147,19 +130,10 @@ static int try_image(int file, const char *type, const uint8_t *data,
     return 0;
 }
 
-static void cover(SnapshotDevice *dev, char **modules)
-{
-    for (; *modules; modules++) {
-        if (snapshot_cover_module(dev, *modules, SNAPSHOT_COVER_HERE) < 0) {
-            fail(*modules);
-        }
-    }
-}
-
 int main(int argc, char **argv)
 {
-    SnapRuns *runs = snap_open(NULL);
     const uint8_t *data;
+    SnapRuns *runs;
     size_t size;
     int file;
 
@@ -167,18 +141,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: fuzz-filesystem TYPE [MODULE...]\n");
         return EXIT_FAILURE;
     }
-    if (!runs) {
-        fprintf(stderr, "fuzz-filesystem: %s\n", snapshot_open_strerror(errno));
-        return EXIT_FAILURE;
-    }
-    cover(snap_device(runs), argv + 2);
-    panic_on_oops();
+    runs = kernel_runs(argv + 2);
     file = make_disk();
     while ((data = snap_next_input(runs, &size))) {
         snap_exit(runs, try_image(file, argv[1], data,
                                   size < IMAGE_SIZE ? size : IMAGE_SIZE));
     }
-    fprintf(stderr, "fuzz-filesystem: no input: %s\n",
-            snapshot_strerror(snap_result(runs)));
-    return EXIT_FAILURE;
+    no_input(runs);
 }

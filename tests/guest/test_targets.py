@@ -24,6 +24,7 @@ from snapfuzz.machine import Machine, Places    # noqa: E402
 from snapfuzz.target import read_target    # noqa: E402
 
 TARGETS = os.path.join(ROOT, "targets")
+SNAPFUZZ = os.path.join(BUILD, "bin", "snapfuzz")
 OPERATIONS = os.path.join(TARGETS, "device", "operations")
 
 
@@ -81,6 +82,24 @@ def check_expat_campaign(bench):
         raise AssertionError("too few edges")
     crashes = os.listdir(os.path.join(out, "crashes"))
     equal("crashes", [name for name in crashes if name.startswith("id:")], [])
+
+
+def check_module(bench):
+    """afl-fuzz finds what is wrong in a module of the guest's kernel, by its
+    edges; the front end shows where that is.
+    """
+    target = find_target("module")
+    out, stats = fuzz(bench, str(target.seeds),
+                      machine_of(bench, target).command("afl=on"),
+                      "-E", "20000", until_crash=True)
+    if int(stats["edges_found"]) < 15:
+        raise AssertionError("too few edges")
+    end = bench.run([SNAPFUZZ, "repro", str(target.directory),
+                     find_crash(bench, out, 6)])
+    for words in (target.crash, "Kernel stack is corrupted in: unpack_label+",
+                  ": unpack_label at ", "\nreproduced\n"):
+        if words not in end.stdout:
+            raise AssertionError(end.stdout + end.stderr)
 
 
 def operations(way, file):
@@ -218,6 +237,7 @@ def checks(tap, bench):
     """Run all checks."""
     tap.check("expat: seeds", check_expat_seeds, bench)
     tap.check("expat: afl-fuzz", check_expat_campaign, bench)
+    tap.check("module: afl-fuzz", check_module, bench)
     tap.check("device: operations as text", check_operations, bench)
     tap.check("device: refused", check_device_refused, bench)
     tap.check("device: seeds", check_device_seeds, bench)

@@ -108,6 +108,20 @@ class Symbols(unittest.TestCase):
             # A script is no program with symbols.
             self.assertEqual(symbols.symbolise(f"at {address}", [source]), [])
 
+    def test_module(self):
+        """A module is not linked: what the kernel says is by function."""
+        with tempfile.TemporaryDirectory() as work:
+            source, module = Path(work, "a.c"), Path(work, "a-mod.ko")
+            source.write_text("int first(void)\n{\n    return 7;\n}\n"
+                              "int here(void)\n{\n    return 8;\n}\n")
+            subprocess.run(["gcc", "-g", "-O0", "-c", "-o", module, source],
+                           check=True)
+            lines = symbols.symbolise(
+                "[    1.3]  here+0x0/0x20 [a_mod]\n  here+0x0/0x20 [other]\n"
+                "  there+0x0/0x20 [a_mod]\n", [module])
+            self.assertEqual(len(lines), 1)
+            self.assertRegex(lines[0], r"^a-mod.ko 0x\w+: here at .*a.c:6")
+
     def test_kernel(self):
         said = ("boots\n[    1.2] sysrq: Trigger a crash\n"
                 "[    1.3] Kernel panic - not syncing: sysrq triggered crash\n"
