@@ -27,6 +27,7 @@
 #endif
 
 #if SNAPSHOT_QEMU_SINCE(10, 2)
+#include "exec/icount.h"
 #include "system/physmem.h"
 #define snapshot_set_dirty_range physical_memory_set_dirty_range
 /* No vCPU runs, so none needs to be told apart. */

@@ -8,9 +8,16 @@
 #include "hw/pci/pci_regs.h"
 #include "qemu/sockets.h"
 #include "qobject/qdict.h"
+#include "migration/snapshot-compat.h"
 #include "snapshot-common.h"
 
 #define PC "-nodefaults -machine pc -m 16 -device snapshot"
+
+#if SNAPSHOT_QEMU_SINCE(10, 2)
+#define init_unconnected qtest_init_ext
+#else
+#define init_unconnected qtest_init_with_env_and_capabilities
+#endif
 
 /* Every register, 0x00 to the last one */
 #define READ_ONLY_END 0x40
@@ -296,8 +303,7 @@ static void test_busy(void)
                                             g_get_tmp_dir(), getpid());
     int listener = qtest_socket_server(path);
     g_autofree char *args = g_strdup_printf(PC ",addr=4 -qtest unix:%s", path);
-    QTestState *qts = qtest_init_with_env_and_capabilities(NULL, args, NULL,
-                                                           false);
+    QTestState *qts = init_unconnected(NULL, args, NULL, false);
     int fd = accept(listener, NULL, NULL);
     g_autofree char *text = NULL;
     g_autofree char *after = NULL;
