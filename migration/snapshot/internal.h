@@ -79,8 +79,8 @@ void snapshot_start_clocks(const SnapshotRest *rest);
 void snapshot_start_machine(const SnapshotRest *rest,
                             const RunState *restored);
 
-/* Has nobody queued work for a vCPU other than @self, or is stopping one? */
-bool snapshot_others_undisturbed(const CPUState *self);
+/* Have all vCPUs but @self nothing to do? */
+bool snapshot_others_sleep(const CPUState *self);
 
 /*
  * The main loop sleeps on (hush.c).  A vCPU calls these, with the BQL, which it

@@ -34,15 +34,17 @@ bool snapshot_owns_vcpus(void)
 }
 
 /*
- * What is queued for a vCPU may be part of the guest's state (an Arm CPU that
- * is being switched on), and is done before the machine is at rest.
+ * A vCPU that is halted and has nothing to do is about to wait, or waits, for
+ * the BQL or for somebody who has it.  It answers run_on_cpu(), which some
+ * devices call when they are loaded; one that is awake, and kept from executing
+ * code by a work item that excludes that, would not.
  */
-bool snapshot_others_undisturbed(const CPUState *self)
+bool snapshot_others_sleep(const CPUState *self)
 {
     CPUState *cpu;
 
     CPU_FOREACH(cpu) {
-        if (cpu != self && (cpu->stop || !cpu_work_list_empty(cpu))) {
+        if (cpu != self && !cpu_thread_is_idle(cpu)) {
             return false;
         }
     }

@@ -6,8 +6,8 @@
  * snapshot_carry_out():
  *
  *   vCPU that has the machine to itself   work item on that vCPU
- *   vCPU among others, TCG                the same, and it excludes the others
- *   vCPU among others, KVM                it parks; bottom half in main loop
+ *   vCPU whose others sleep (TCG)         the same, and they are kept asleep
+ *   vCPU among others                     it parks; bottom half in main loop
  *   main loop, inside a device            bottom half in main loop
  *   monitor                               called directly
  *
@@ -82,9 +82,8 @@ static void leave_to_main_loop(CPUState *cpu)
 
 /*
  * No other vCPU executes code, nor can it begin to, as this is a work item that
- * excludes that.  Each is between two instructions: it sleeps, or waits for the
- * BQL, or for the end of this.  And then it goes by what CPUState has to say,
- * as if it had come from there.  This is called without the BQL.
+ * excludes that.  It is called without the BQL.  Those that slept sleep on, as
+ * waking up takes the BQL.
  */
 static void request_alone(CPUState *cpu, run_on_cpu_data unused)
 {
@@ -92,7 +91,7 @@ static void request_alone(CPUState *cpu, run_on_cpu_data unused)
     if (!is_asked_by(cpu)) {
         return;
     }
-    if (snapshot_others_undisturbed(cpu) && runstate_is_running()) {
+    if (snapshot_others_sleep(cpu) && runstate_is_running()) {
         carry_out_request();
     } else {
         leave_to_main_loop(cpu);
@@ -101,8 +100,8 @@ static void request_alone(CPUState *cpu, run_on_cpu_data unused)
 
 /*
  * First thing on the vCPU after the instruction that triggered.  Where other
- * vCPUs cannot be excluded, or while somebody is stopping the machine, the main
- * loop has to stop them.
+ * vCPUs run, or while somebody is stopping the machine, the main loop has to
+ * stop them.
  */
 static void request_on_vcpu(CPUState *cpu, run_on_cpu_data unused)
 {
@@ -113,7 +112,7 @@ static void request_on_vcpu(CPUState *cpu, run_on_cpu_data unused)
         leave_to_main_loop(cpu);
     } else if (snapshot_owns_vcpus()) {
         carry_out_request();
-    } else if (tcg_enabled() && snapshot_others_undisturbed(cpu)) {
+    } else if (tcg_enabled() && snapshot_others_sleep(cpu)) {
         async_safe_run_on_cpu(cpu, request_alone, RUN_ON_CPU_NULL);
     } else {
         leave_to_main_loop(cpu);
