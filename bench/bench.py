@@ -22,7 +22,7 @@ import machines
 import plot
 import points
 import report
-from machines import VIRTIO, Machine, guest
+from machines import Machine, guest
 import test_payload    # noqa: E402  (machines.py adds its directory)
 
 ENGINES = ("copy", "remap")

@@ -122,6 +122,15 @@ def write_docs(result, campaigns, drawing):
     shutil.copyfile(drawing, page.replace(".rst", ".svg"))
 
 
+def read(name):
+    """What is in a file that a benchmark has written; the error names it."""
+    try:
+        with open(name, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {name}: {error}") from None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--docs", action="store_true",
@@ -130,22 +139,19 @@ def main():
                         help="fuzz.json of bench/fuzz.py, for a table of it")
     parser.add_argument("result", help="restore.json of the benchmark")
     args = parser.parse_args()
-    name = args.result
     try:
-        with open(name, encoding="utf-8") as file:
-            result = json.load(file)
-        campaigns = None
-        if args.campaigns:
-            name = args.campaigns
-            with open(name, encoding="utf-8") as file:
-                campaigns = json.load(file)
+        result = read(args.result)
+        campaigns = args.campaigns and read(args.campaigns)
         if args.docs:
             write_docs(result, campaigns, args.result.replace(".json", ".svg"))
         else:
             print(full_report(result, campaigns))
-    except (OSError, ValueError, KeyError) as error:
-        print(f"report.py: error: cannot read {name}: {error}",
+    except KeyError as error:
+        print(f"report.py: error: cannot read {args.result}: no {error}",
               file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:
+        print(f"report.py: error: {error}", file=sys.stderr)
         return 1
     return 0
 
