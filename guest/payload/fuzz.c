@@ -16,12 +16,14 @@
 
 #define SIGNAL_SEGV     11
 #define LETTERS_MAX     8       /* counters for each word */
+#define COUNT_INPUTS    1       /* number of a counter; 0 is QEMU's */
+#define COUNT_WORDS     2
 
 static const char *const words[] = { "crash", "hang", "reset", "stuck" };
 
 #define WORD_COUNT      (sizeof(words) / sizeof(words[0]))
 
-_Static_assert(FUZZ_WORDS_MAP == 1 + WORD_COUNT * LETTERS_MAX, "map");
+_Static_assert(FUZZ_WORDS_MAP == COUNT_WORDS + WORD_COUNT * LETTERS_MAX, "map");
 
 /* The timer of the board, and its registers, of 64 bits each */
 #define HPET                0xfed00000u
@@ -67,7 +69,8 @@ static void crash(const char *text)
 /* Does @data begin with word number @n?  Counts the letters that do. */
 static bool matches(unsigned int n, const uint8_t *data, uint32_t size)
 {
-    uint8_t *counters = area(SNAPSHOT_SHARED_MAP) + 1 + n * LETTERS_MAX;
+    uint8_t *counters = area(SNAPSHOT_SHARED_MAP) + COUNT_WORDS +
+                        n * LETTERS_MAX;
     const char *word = words[n];
     uint32_t i = 0;
 
@@ -99,7 +102,7 @@ static void have_qemu_stuck(void)
 
 void fuzz_words(const uint8_t *data, uint32_t size)
 {
-    area(SNAPSHOT_SHARED_MAP)[0]++;
+    area(SNAPSHOT_SHARED_MAP)[COUNT_INPUTS]++;
     if (matches(0, data, size)) {
         crash("the word is crash");
     }

@@ -271,7 +271,7 @@ void fuzz_give_up(void);
 
 /* A target: words.  See fuzz.c. */
 void fuzz_words(const uint8_t *data, uint32_t size);
-#define FUZZ_WORDS_MAP  33
+#define FUZZ_WORDS_MAP  34
 
 /* Another: an emulated device, found by its id.  See device.c. */
 void fuzz_device(const uint8_t *data, uint32_t size);

@@ -33,12 +33,15 @@ def check_qemu_crashes(smp):
             client.get()
             os.kill(children(client.process.pid)[0], number)
             equal("killed in a run", client.get(), number)
+            equal("the counter of a QEMU that has crashed",
+                  client.map.read(1), b"\xff")
             equal("the next run", client.run(b"crash")[0], signal.SIGSEGV)
             used = client.used_map()
             os.kill(children(client.process.pid)[0], number)
             equal("killed between two runs", client.run(b"crash")[0],
                   signal.SIGSEGV)
             equal("coverage", client.used_map(), used)
+            equal("that counter", client.map.read(1), b"\0")
 
 
 def check_cannot_boot():

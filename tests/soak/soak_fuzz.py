@@ -16,8 +16,8 @@ import time
 from soak import descriptors, memory_kib
 # Their directory is added by that.
 from campaign import Campaign, descendants, remove_segments, run_for
-from tap import Tap, equal
-from vm import children, gone, payload
+from tap import Tap, becomes, equal
+from vm import LONG_TIMEOUT, children, gone, payload
 
 LOOK_S = 1
 SETTLED_S = 2           # of a QEMU
@@ -135,6 +135,9 @@ class Soak:
             self._check_runs()
         Tap.comment(f"QEMU killed {self.killed} times, growth "
                     f"{self._watch.worst} KiB at most")
+        # The last may just have been killed.
+        becomes("QEMU and helper", lambda: len(descendants(keeper)), 2,
+                LONG_TIMEOUT)
         equal("keeper", self._campaign.processes()[1], keeper)
 
 

@@ -3,8 +3,9 @@
  *
  * QEMU is the fork server: afl-fuzz writes a word to a pipe for each run and
  * reads two from another, the pid of the process that it may kill and how that
- * ended.  Map and input are in System V shared memory, which becomes part of
- * BAR 2, so that nothing is copied.
+ * ended.  A run that is short has both told at its end, as each word wakes
+ * afl-fuzz up.  Map and input are in System V shared memory, which becomes part
+ * of BAR 2, so that nothing is copied.
  *
  * The pid is that of a helper, which does nothing but sleep.  When a run takes
  * too long, afl-fuzz kills it; the end of a pipe that the helper holds tells
@@ -33,7 +34,8 @@
  */
 const char snapshot_afl_signature[] __attribute__((used)) =
     "##SIG_AFL_PERSISTENT##";
-#define ENV_MAP         "__AFL_SHM_ID"
+
+/* The test cases' segment */
 #define ENV_INPUT       "__AFL_SHM_FUZZ_ID"
 
 /*
@@ -71,8 +73,11 @@ const char snapshot_afl_signature[] __attribute__((used)) =
 /* How long QEMU may outlive the fuzzer, in seconds */
 #define OUTLIVE_S       5
 
-/* How often the keeper, which looks once a second, is told of the main loop */
-#define BEAT_MS         300
+/*
+ * How often the main loop looks for a run whose pid afl-fuzz should know by
+ * now, and tells the keeper that it does
+ */
+#define BEAT_MS         10
 
 typedef struct SnapshotAfl {
     SnapshotHost parent;
@@ -80,6 +85,7 @@ typedef struct SnapshotAfl {
     pid_t helper;               /* 0: none */
     int helper_fd;              /* at its end when the helper is */
     QEMUTimer *start_up, *beat;
+    bool same_run;              /* as at the last beat */
 } SnapshotAfl;
 
 static bool get_word(uint32_t *word)
@@ -89,10 +95,16 @@ static bool get_word(uint32_t *word)
            sizeof(*word);
 }
 
+static bool put_words(const uint32_t *words, size_t n)
+{
+    size_t size = n * sizeof(*words);
+
+    return qemu_write_full(SNAPSHOT_AFL_STATUS, words, size) == size;
+}
+
 static bool put_word(uint32_t word)
 {
-    return qemu_write_full(SNAPSHOT_AFL_STATUS, &word, sizeof(word)) ==
-           sizeof(word);
+    return put_words(&word, 1);
 }
 
 /*
@@ -270,6 +282,7 @@ static SnapshotNext afl_next(SnapshotHost *h)
         return SNAPSHOT_NEXT_OVER;
     }
     snapshot_kept->phase = SNAPSHOT_KEPT_TAKEN;
+    a->same_run = false;
     if (was_killed) {
         bury_helper(a);
     }
@@ -277,8 +290,20 @@ static SnapshotNext afl_next(SnapshotHost *h)
         (!a->has_input && !read_input(a))) {
         return SNAPSHOT_NEXT_OVER;
     }
-    snapshot_kept->phase = SNAPSHOT_KEPT_GOING;
-    return put_word(a->helper) ? SNAPSHOT_NEXT_INPUT : SNAPSHOT_NEXT_OVER;
+    return SNAPSHOT_NEXT_INPUT;
+}
+
+/*
+ * Note that the pid of the present run is said, in phase @phase from now on.
+ * Returns false if it had been already; maybe by the keeper just now.
+ */
+static bool take_pid(SnapshotKeptPhase phase)
+{
+    while (qatomic_read(&snapshot_kept->phase) == SNAPSHOT_KEPT_TELLING) {
+        sched_yield();
+    }
+    return qatomic_cmpxchg(&snapshot_kept->phase, SNAPSHOT_KEPT_TAKEN,
+                           phase) == SNAPSHOT_KEPT_TAKEN;
 }
 
 /*
@@ -287,11 +312,18 @@ static SnapshotNext afl_next(SnapshotHost *h)
  */
 static void afl_ended(SnapshotHost *h, const SnapshotEnd *end)
 {
+    SnapshotAfl *a = container_of(h, SnapshotAfl, parent);
+    uint32_t words[] = { a->helper, snapshot_end_wait_status(end) };
+
     if (end->kind != SNAPSHOT_END_DONE) {
         snapshot_end_print(stderr, "snapshot", h->shared, end);
     }
-    snapshot_kept->phase = SNAPSHOT_KEPT_IDLE;
-    put_word(snapshot_end_wait_status(end));
+    if (take_pid(SNAPSHOT_KEPT_IDLE)) {
+        put_words(words, 2);
+    } else {
+        snapshot_kept->phase = SNAPSHOT_KEPT_IDLE;
+        put_word(words[1]);
+    }
 }
 
 static int afl_over(SnapshotHost *h, const Error *err)
@@ -329,11 +361,18 @@ static void greet_in_time(SnapshotAfl *a)
               START_UP_MS / 2);
 }
 
-/* The keeper takes a QEMU that does not come here for one that hangs. */
+/*
+ * A run that takes longer than a beat may need to be cut off.  And the keeper
+ * takes a QEMU that does not come here for one that hangs.
+ */
 static void beat(void *opaque)
 {
     SnapshotAfl *a = opaque;
 
+    if (a->same_run && take_pid(SNAPSHOT_KEPT_GOING)) {
+        put_word(a->helper);
+    }
+    a->same_run = true;
     qatomic_set(&snapshot_kept->beats, snapshot_kept->beats + 1);
     timer_mod(a->beat, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + BEAT_MS);
 }
@@ -373,7 +412,7 @@ static bool attach(SnapshotArea *area, const char *env, size_t size,
 bool snapshot_afl_attach_map(SnapshotShared *shared, uint32_t map_size,
                              Error **errp)
 {
-    if (!attach(&shared->map, ENV_MAP, map_size, errp)) {
+    if (!attach(&shared->map, SNAPSHOT_AFL_ENV_MAP, map_size, errp)) {
         return false;
     }
     if (shared->map.host && shared->map.size < map_size) {

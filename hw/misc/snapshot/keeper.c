@@ -22,6 +22,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include "hw/misc/snapshot_keeper.h"
 #include "qemu/cutils.h"
 #include "run.h"
@@ -89,6 +90,22 @@ static void say_word(uint32_t word)
 }
 
 /*
+ * afl-fuzz drops a crash whose counters in the map are all known from others,
+ * and the emulator's must not be hidden by one of its guest's.  So it has a
+ * counter that guests leave out; but coverage=tcg, whose map has no numbers.
+ */
+static void mark_map(void)
+{
+    const char *id = getenv(SNAPSHOT_AFL_ENV_MAP);
+    void *map = id ? shmat(atoi(id), NULL, 0) : (void *)-1;
+
+    if (map != (void *)-1) {
+        *(uint8_t *)map = 255;          /* 1 afl-showmap takes for its own */
+        shmdt(map);
+    }
+}
+
+/*
  * Say what QEMU, whose pid was @pid, has left unsaid.  It notes a word right
  * before it writes it, as what comes after lets another process run.  Only a
  * kill that comes between these two instructions would go wrong.
@@ -107,6 +124,7 @@ static void end_run(pid_t pid, int status)
         say_word(pid);
         /* fall through */
     case SNAPSHOT_KEPT_GOING:
+        mark_map();
         say_word(WIFSIGNALED(status) ? WTERMSIG(status) : SIGABRT);
         break;
     default:
@@ -158,6 +176,19 @@ static unsigned int hang_limit(void)
 }
 
 /*
+ * QEMU's main loop is silent: tell afl-fuzz of a run that it would have been
+ * told of by that, so that it can cut the run off.
+ */
+static void begin_run(void)
+{
+    if (qatomic_cmpxchg(&snapshot_kept->phase, SNAPSHOT_KEPT_TAKEN,
+                        SNAPSHOT_KEPT_TELLING) == SNAPSHOT_KEPT_TAKEN) {
+        say_word(snapshot_kept->helper);
+        qatomic_set(&snapshot_kept->phase, SNAPSHOT_KEPT_GOING);
+    }
+}
+
+/*
  * Called once a second: does QEMU hang, for longer than is allowed?  One that
  * somebody has stopped, with a debugger maybe, does not.
  */
@@ -172,6 +203,8 @@ static bool hangs(pid_t pid)
         state == 't') {
         last = beats;
         seconds = 0;
+    } else {
+        begin_run();
     }
     return limit && ++seconds > limit;
 }

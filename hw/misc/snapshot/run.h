@@ -22,6 +22,9 @@
 #define SNAPSHOT_AFL_CONTROL    198
 #define SNAPSHOT_AFL_STATUS     199
 
+/* Its coverage map: the number of a System V segment */
+#define SNAPSHOT_AFL_ENV_MAP    "__AFL_SHM_ID"
+
 typedef enum SnapshotNext {
     SNAPSHOT_NEXT_INPUT,        /* the input is in place */
     SNAPSHOT_NEXT_WAIT,         /* not yet */

@@ -10,7 +10,8 @@
 typedef enum SnapshotKeptPhase {
     SNAPSHOT_KEPT_IDLE,         /* all said */
     SNAPSHOT_KEPT_TAKING,       /* about to read that there is an input */
-    SNAPSHOT_KEPT_TAKEN,        /* it has; the pid is to be written */
+    SNAPSHOT_KEPT_TAKEN,        /* it has; pid and status are to be written */
+    SNAPSHOT_KEPT_TELLING,      /* the keeper writes the pid */
     SNAPSHOT_KEPT_GOING,        /* it is; the status is to be written */
 } SnapshotKeptPhase;
 
