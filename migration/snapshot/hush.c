@@ -30,8 +30,9 @@
 
 static struct {
     uint32_t notify_me;     /* of the main loop's context, which is 0 now */
-    int64_t deadline;       /* when the main loop wakes up, INT64_MAX: never */
-    QEMUTimer *late;
+    int64_t deadline;       /* when the main loop wakes up, by get_clock() */
+    Notifier poll;          /* before it sleeps */
+    QEMUTimer *wake;        /* it wakes up by this at the latest */
 } hush;
 
 /* The earliest timer, by the host's clock */
@@ -42,17 +43,42 @@ static int64_t first_deadline(void)
     return ns < 0 ? INT64_MAX : get_clock() + ns;
 }
 
+static void main_loop_polls(Notifier *n, void *poll)
+{
+    if (((MainLoopPoll *)poll)->state == MAIN_LOOP_POLL_FILL) {
+        hush.deadline = first_deadline();
+    }
+}
+
 static void look_anew(void *unused)
 {
+}
+
+/*
+ * A guest that in each run sets a timer to later, which each restore sets back,
+ * would have the main loop look at another deadline each time.  So what it
+ * waits for is a timer of ours, of a clock that is not restored.
+ */
+static void wake_main_loop_at(int64_t deadline)
+{
+    if (deadline < hush.deadline - SLACK_NS) {
+        hush.deadline = deadline;
+        timer_mod_anticipate_ns(hush.wake, deadline);
+    }
 }
 
 void snapshot_hush_begin(void)
 {
     AioContext *ctx = qemu_get_aio_context();
 
+    if (!hush.wake) {
+        hush.wake = timer_new_ns(QEMU_CLOCK_REALTIME, look_anew, NULL);
+        hush.deadline = INT64_MAX;
+        hush.poll.notify = main_loop_polls;
+        main_loop_poll_add_notifier(&hush.poll);
+    }
     /* The main loop changes this with the BQL held; nobody else does. */
     hush.notify_me = qatomic_read(&ctx->notify_me);
-    hush.deadline = first_deadline();
     qatomic_set(&ctx->notify_me, 0);
 }
 
@@ -69,15 +95,9 @@ void snapshot_hush_end(void)
     qatomic_set(&ctx->notify_me, hush.notify_me);
     /* Pairs with the barrier in aio_notify(), which other threads call. */
     smp_mb();
-    if (qatomic_read(&ctx->notified) ||
-        first_deadline() < hush.deadline - SLACK_NS) {
+    if (qatomic_read(&ctx->notified)) {
         aio_notify(ctx);
     } else {
-        if (!hush.late) {
-            hush.late = timer_new_ns(QEMU_CLOCK_REALTIME, look_anew, NULL);
-        }
-        if (!timer_pending(hush.late)) {
-            timer_mod(hush.late, get_clock() + LATE_NS);
-        }
+        wake_main_loop_at(MIN(first_deadline(), get_clock() + LATE_NS));
     }
 }
