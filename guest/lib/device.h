@@ -21,4 +21,10 @@ extern const char __executable_start[], etext[];
 /* Set errno for the result of a command and return -1; 0 if it was done. */
 int snapshot_to_errno(uint32_t result);
 
+/*
+ * Return right after the kernel's timer, if that can be, with no other one due
+ * soon; in 100 ms at most.
+ */
+void snapshot_await_tick(const SnapshotBar *bar);
+
 #endif

@@ -162,6 +162,7 @@ uint8_t *snap_next_input(SnapRuns *runs, size_t *size)
     if (!runs->begun) {
         runs->begun = true;
         populate();
+        snapshot_await_tick(runs->dev->bar);
     } else {
         collect(runs);
     }

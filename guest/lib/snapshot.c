@@ -12,8 +12,10 @@
 static uint32_t save_by(SnapshotDevice *dev, uint32_t command,
                         uint32_t *restores)
 {
-    uint32_t result = snapshot_mmio_command(dev->bar, command);
+    uint32_t result;
 
+    snapshot_await_tick(dev->bar);
+    result = snapshot_mmio_command(dev->bar, command);
     if (restores) {
         *restores = snapshot_mmio_restores(dev->bar);
     }

@@ -150,6 +150,14 @@ bool snapshot_owns_vcpus(void);
 bool snapshot_halted_for_good(void);
 
 /**
+ * snapshot_next_timer: when is the first timer of the machine due?
+ *
+ * Returns nanoseconds of the guest's time; 0: one is due, INT64_MAX: there is
+ * none.  What KVM has in the kernel is not known.
+ */
+int64_t snapshot_next_timer(void);
+
+/**
  * snapshot_leave_out: whether the RAM of @mr is no part of the machine
  *
  * It is not saved, not restored and not verified.  For memory that belongs to

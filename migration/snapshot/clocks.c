@@ -62,6 +62,14 @@ bool snapshot_clocks_verify(const SnapshotClocks *clocks, Error **errp)
     return true;
 }
 
+int64_t snapshot_next_timer(void)
+{
+    int64_t ns = qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL,
+                                            QEMU_TIMER_ATTR_ALL);
+
+    return ns < 0 ? INT64_MAX : ns;
+}
+
 void snapshot_clocks_free(SnapshotClocks *clocks)
 {
     if (clocks) {

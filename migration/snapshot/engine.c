@@ -304,6 +304,10 @@ static SnapshotResult prepare(SnapshotOp op, Error **errp)
 {
     SnapshotResult res = SNAPSHOT_RESULT_DONE;
 
+    if (op == SNAPSHOT_OP_PUSH || op == SNAPSHOT_OP_SAVE) {
+        /* It takes long enough for timers to be due when the guest goes on. */
+        snapshot_stop_clocks();
+    }
     if (op == SNAPSHOT_OP_PUSH) {
         res = prepare_push(errp);
     }

@@ -66,6 +66,12 @@ typedef struct SnapshotRest {
     bool hushed;        /* snapshot_hush_begin() was called */
 } SnapshotRest;
 
+/*
+ * The guest's clocks, if it runs, stand still, from before the machine is
+ * stopped if that takes a while.
+ */
+void snapshot_stop_clocks(void);
+
 /* Stop a machine that runs; fills in @rest, which is zero before. */
 void snapshot_stop_machine(SnapshotRest *rest);
 

@@ -156,6 +156,13 @@ static bool finish_requests(void)
     return any;
 }
 
+void snapshot_stop_clocks(void)
+{
+    if (runstate_is_live(runstate_get())) {
+        cpu_disable_ticks();
+    }
+}
+
 /*
  * Like vm_stop(), without what it does for people who watch: no STOP event,
  * no flush of disks to stable storage.  Devices are told, so that they cancel
@@ -176,8 +183,8 @@ void snapshot_stop_machine(SnapshotRest *rest)
     /* Stores of the guest that KVM has not passed on yet */
     qemu_flush_coalesced_mmio_buffer();
     rest->state = runstate_get();
+    snapshot_stop_clocks();
     if (runstate_is_live(rest->state)) {
-        cpu_disable_ticks();
         runstate_set(RUN_STATE_SAVE_VM);
         if (!snapshot_config()->reference) {
             snapshot_virtio_rest_begin();

@@ -21,7 +21,7 @@
 
 /* Every register, 0x00 to the last one */
 #define READ_ONLY_END 0x40
-#define REGS_END 0x50
+#define REGS_END (SNAPSHOT_REG_TIMER + 4)
 
 static void test_identity(void)
 {
@@ -52,7 +52,7 @@ static void test_before_save(void)
 {
     Snap *s = snap_start(PC);
 
-    for (uint64_t reg = 0; reg < REGS_END; reg += 4) {
+    for (uint64_t reg = 0; reg < SNAPSHOT_REG_TIMER; reg += 4) {
         g_assert_cmphex(snap_reg(s, reg), ==,
                         reg == SNAPSHOT_REG_ABI ? SNAPSHOT_ABI_VERSION : 0);
     }
@@ -97,6 +97,32 @@ static void test_life(void)
     g_assert_cmpint(snap_reg(s, SNAPSHOT_REG_ENGINE), ==,
                     SNAPSHOT_ENGINE_NONE);
     g_assert_cmpint(snap_reg64(s, SNAPSHOT_REG_RAM_BYTES), ==, 0);
+    snap_end(s);
+}
+
+/* The first timer of the machine: here one of the PIT, of 10 ms */
+static void test_timer_shown(void)
+{
+    const uint32_t period_us = 10000, count = 11932;    /* at 1.193182 MHz */
+    Snap *s = snap_start(PC);
+    uint32_t left;
+
+    qtest_outb(s->qts, 0x43, 0x34);     /* counter 0, both bytes, mode 2 */
+    qtest_outb(s->qts, 0x40, count & 0xff);
+    qtest_outb(s->qts, 0x40, count >> 8);
+    left = snap_reg(s, SNAPSHOT_REG_TIMER);
+    g_assert_cmpuint(left, >, period_us / 2);
+    g_assert_cmpuint(left, <=, period_us);
+    qtest_clock_step(s->qts, period_us / 4 * 1000);
+    g_assert_cmpuint(snap_reg(s, SNAPSHOT_REG_TIMER), ==,
+                     left - period_us / 4);
+    snap_save(s);
+    qtest_clock_step(s->qts, period_us / 4 * 1000);
+    g_assert_cmpuint(snap_reg(s, SNAPSHOT_REG_TIMER), ==,
+                     left - period_us / 2);
+    snap_restore(s);
+    g_assert_cmpuint(snap_reg(s, SNAPSHOT_REG_TIMER), ==,
+                     left - period_us / 4);
     snap_end(s);
 }
 
@@ -371,6 +397,7 @@ int main(int argc, char **argv)
     qtest_add_func("/snapshot/identity", test_identity);
     qtest_add_func("/snapshot/registers/before-save", test_before_save);
     qtest_add_func("/snapshot/registers/life", test_life);
+    qtest_add_func("/snapshot/registers/timer", test_timer_shown);
     qtest_add_func("/snapshot/registers/engine-and-verify",
                    test_engine_and_verify_shown);
     qtest_add_func("/snapshot/registers/unknown", test_unknown_registers);

@@ -10,6 +10,7 @@
 #include "qapi/error.h"
 #include "qemu/bitops.h"
 #include "qemu/log.h"
+#include "qemu/timer.h"
 #include "coverage-qemu.h"
 #include "registers.h"
 #include "trace.h"
@@ -155,6 +156,8 @@ static uint32_t read32(SnapshotRegs *r, hwaddr addr)
         return r->rejected;
     case SNAPSHOT_REG_LEVELS:
         return c->levels;
+    case SNAPSHOT_REG_TIMER:
+        return MIN(snapshot_next_timer() / SCALE_US, UINT32_MAX);
     case SNAPSHOT_REG_HOST:
         return snapshot_runs_host(r->runs);
     case SNAPSHOT_REG_COVERAGE:

@@ -35,6 +35,7 @@
 #define SNAPSHOT_REG_LEVELS     0x3c    /* 32, saved instants, one on another */
 #define SNAPSHOT_REG_START      0x40    /* 64, read and write: for EXCLUDE, */
 #define SNAPSHOT_REG_LENGTH     0x48    /* 64, COVER: address and bytes */
+#define SNAPSHOT_REG_TIMER      0x50    /* 32, us until a timer is due */
 
 /* Runs; see "Runs" in the specification */
 #define SNAPSHOT_REG_HOST       0x80    /* 32, SNAPSHOT_HOST_... */
