@@ -109,10 +109,10 @@ def campaigns(results):
                    rates["vm-long-input"] / rates["vm-long-input-coverage"],
                    2.5, at_least=False)
     for mode in ("vm-restore", "native-persistent"):
-        one, two = (rates.get(f"{mode}-pinned-{i}") for i in (1, 2))
-        if two:
+        both = rates.get(mode + "-2")
+        if both:
             yield Aim(f"{mode}: what a second worker adds, with a "
-                           "processor for each", two / one - 1, 0.8)
+                           "processor for each", both / rates[mode] - 1, 0.8)
     yield Aim("least stability", min(
         each["stability"] for each in results
         if each["stability"] is not None), 99, unit=" %")

@@ -65,6 +65,14 @@ def run(command, env=None, seconds=BOOT_SECONDS):
     return done.stdout
 
 
+def bound(command, index=0):
+    """The command line of @command with one processor, number @index from the
+    last one; afl-fuzz would choose one by itself.
+    """
+    processors = sorted(os.sched_getaffinity(0), reverse=True)
+    return ["taskset", "-c", str(processors[index]), *command]
+
+
 class Campaigns:
     """The programs, and how each kind of campaign is run."""
 
@@ -99,10 +107,13 @@ class Campaigns:
                 "quiet snapshot.run=" + program, "-device",
                 "snapshot,afl=on" + options]
 
-    def worker(self, out, command, options=(), pin=()):
-        """One afl-fuzz: executions/s, and stability in percent."""
-        run([*pin, "afl-fuzz", "-V", str(self.seconds), "-t", "5000", "-i",
-             self.seeds, "-o", self.path(out), *options, "--", *command],
+    def worker(self, out, command, options=(), index=0):
+        """One afl-fuzz, on processor @index: executions/s, and stability in
+        percent.
+        """
+        run(bound(["afl-fuzz", "-V", str(self.seconds), "-t", "5000", "-i",
+                   self.seeds, "-o", self.path(out), *options, "--", *command],
+                  index),
             {"AFL_NO_UI": "1", "AFL_NO_AFFINITY": "1",
              "AFL_SKIP_CPUFREQ": "1", "AFL_FAST_CAL": "1",
              "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1"}, self.seconds)
@@ -117,16 +128,14 @@ class Campaigns:
         """A campaign of one worker."""
         return self.worker("out-" + name, command)
 
-    def pinned(self, name, command, count):
-        """So many workers, each with a processor of its own: the sum of their
-        executions/s, the least stability."""
-        processors = sorted(os.sched_getaffinity(0))
-        with concurrent.futures.ThreadPoolExecutor(count) as pool:
-            ends = [pool.submit(
-                self.worker, f"out-{name}", command,
-                ("-S" if i else "-M", f"worker{i}"),
-                ("taskset", "-c", str(processors[i])))
-                for i in range(count)]
+    def workers(self, name, command):
+        """Two workers, each with a processor of its own: the sum of their
+        executions/s, the least stability.
+        """
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            ends = [pool.submit(self.worker, f"out-{name}", command,
+                                ("-S" if i else "-M", f"worker{i}"), i)
+                    for i in range(2)]
             found = [end.result() for end in ends]
         return sum(rate for rate, _ in found), min(each for _, each in found)
 
@@ -134,8 +143,8 @@ class Campaigns:
         """A campaign of libFuzzer: executions/s."""
         corpus = self.path("corpus-" + name)
         os.mkdir(corpus)
-        output = run([program, f"-max_total_time={self.seconds}",
-                      "-print_final_stats=1", corpus, self.seeds],
+        output = run(bound([program, f"-max_total_time={self.seconds}",
+                            "-print_final_stats=1", corpus, self.seeds]),
                      {"SNAPSHOT_MACHINE": shlex.join(self.machine())},
                      self.seconds)
         units = re.search(r"number_of_executed_units:\s*(\d+)", output)
@@ -144,7 +153,7 @@ class Campaigns:
     def long_input(self, options):
         """The same long input again and again: executions/s."""
         count = 200 * self.seconds
-        output = run([FUZZER, f"-runs={count}", self.path("long")],
+        output = run(bound([FUZZER, f"-runs={count}", self.path("long")]),
                      {"SNAPSHOT_MACHINE":
                       shlex.join(self.machine("plain", options))})
         took = re.search(r"Executed \S+ in (\d+) ms", output)
@@ -164,11 +173,10 @@ class Campaigns:
         yield "vm-long-input", lambda _: self.long_input("")
         yield "vm-long-input-coverage", lambda _: self.long_input(
             ",coverage=tcg")
-        for count in range(1, min(2, len(os.sched_getaffinity(0))) + 1):
-            yield f"native-persistent-pinned-{count}", lambda n: self.pinned(
-                n, [self.path("native-persistent")], int(n[-1]))
-            yield f"vm-restore-pinned-{count}", lambda n: self.pinned(
-                n, self.machine(), int(n[-1]))
+        if len(os.sched_getaffinity(0)) > 1:
+            yield "native-persistent-2", lambda n: self.workers(
+                n, [self.path("native-persistent")])
+            yield "vm-restore-2", lambda n: self.workers(n, self.machine())
 
 
 def measure(campaigns):

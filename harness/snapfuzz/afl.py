@@ -31,19 +31,22 @@ def check():
                             "afl++, or use --libfuzzer")
 
 
-def environment(map_size):
-    """The environment of afl-fuzz.
+def environment(map_size, smp=1):
+    """The environment of afl-fuzz, for a machine with @smp CPUs.
 
     What it wants of the host is for programs that it runs itself: a crash in
-    the guest leaves no core, and a worker is two processes, which must not
-    share a processor.  It ends when it sees options of sanitizers that are
-    meant for somebody else.  The guest may take ten minutes to boot.
+    the guest leaves no core.  It ends when it sees options of sanitizers that
+    are meant for somebody else.  The guest may take ten minutes to boot.
+
+    afl-fuzz and a machine with one CPU take turns, and wake each other up
+    faster on one processor than on two, if there is a free one.
     """
+    affinity = "AFL_TRY_AFFINITY" if smp == 1 else "AFL_NO_AFFINITY"
     inherited = {name: value for name, value in os.environ.items()
                  if not name.endswith("SAN_OPTIONS")}
     return {"AFL_SKIP_CPUFREQ": "1", "AFL_FORKSRV_INIT_TMOUT": "600000",
             **inherited, "AFL_NO_UI": "1",
-            "AFL_NO_AFFINITY": "1", "AFL_MAP_SIZE": str(map_size),
+            affinity: "1", "AFL_MAP_SIZE": str(map_size),
             "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1"}
 
 
@@ -80,7 +83,8 @@ class Worker:
 
     def environment(self):
         """The environment to start it in."""
-        return environment(self.plan.machine.map_size)
+        machine = self.plan.machine
+        return environment(machine.map_size, machine.target.smp)
 
     def _stats(self):
         """The numbers in fuzzer_stats, by name; none if it is not there yet."""

@@ -137,12 +137,11 @@ class Campaigns(unittest.TestCase):
         self.assertEqual(list(got.values()), [False] * 4)
 
     def test_second_worker(self):
-        found = {"vm_restore_pinned_1": 100, "vm_restore_pinned_2": 181,
-                 "native_persistent_pinned_1": 100}
+        found = {"vm_restore_2": 4500 * 1.81}
         got = [reached for text, reached in self.verdicts(**found).items()
                if "second worker" in text]
         self.assertEqual(got, [True])
-        found["native_persistent_pinned_2"] = 179
+        found["native_persistent_2"] = 8000 * 1.79
         got = [reached for text, reached in self.verdicts(**found).items()
                if "second worker" in text]
         self.assertEqual(got, [True, False])
