@@ -82,18 +82,24 @@ static inline void snapshot_mmio_write64(SnapshotBar *bar, unsigned int reg,
     half[1] = snapshot_mmio_le32((uint32_t)(value >> 32));
 }
 
-/*
- * Issue @command (SNAPSHOT_CMD_...) and return its result: SNAPSHOT_RES_DONE,
- * or another SNAPSHOT_RES_... if the device did not carry it out.
- */
-static inline uint32_t snapshot_mmio_command(SnapshotBar *bar,
-                                             uint32_t command)
+/* Issue @command (SNAPSHOT_CMD_...). */
+static inline void snapshot_mmio_issue(SnapshotBar *bar, uint32_t command)
 {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     /* volatile: the store is what triggers the command */
     *(volatile uint32_t *)(bar + SNAPSHOT_REG_COMMAND) =
         snapshot_mmio_le32(command);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/*
+ * Issue @command and return its result: SNAPSHOT_RES_DONE, or another
+ * SNAPSHOT_RES_... if the device did not carry it out.
+ */
+static inline uint32_t snapshot_mmio_command(SnapshotBar *bar,
+                                             uint32_t command)
+{
+    snapshot_mmio_issue(bar, command);
     return snapshot_mmio_read32(bar, SNAPSHOT_REG_RESULT);
 }
 

@@ -146,11 +146,15 @@ static void populate(void)
     }
 }
 
-/* Issue @command until nobody else's is in the way. */
+/*
+ * Issue @command until nobody else's is in the way.  The result is read where
+ * that is no exit to the device.
+ */
 static uint32_t command(SnapRuns *runs, uint32_t command)
 {
     do {
-        runs->result = snapshot_mmio_command(runs->dev->bar, command);
+        snapshot_mmio_issue(runs->dev->bar, command);
+        runs->result = field(runs->dev, SNAPSHOT_SHARED_RESULT);
     } while (runs->result == SNAPSHOT_RES_BUSY);
     return runs->result;
 }

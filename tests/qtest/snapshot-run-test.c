@@ -92,6 +92,7 @@ static void expect_input(const Runs *r, int n)
 static void get_input(const Runs *r, uint32_t command, int n)
 {
     g_assert_cmpint(snap_command(r->s, command), ==, SNAPSHOT_RES_DONE);
+    g_assert_cmpint(field(r, SNAPSHOT_SHARED_RESULT), ==, SNAPSHOT_RES_DONE);
     expect_input(r, n);
 }
 
@@ -355,6 +356,8 @@ static void test_refused(void)
     get_input(r, SNAPSHOT_CMD_NEXT, 0);
     for (int i = 0; i < ARRAY_SIZE(forbidden); i++) {
         g_assert_cmpint(snap_command(r->s, forbidden[i]), ==,
+                        SNAPSHOT_RES_REFUSED);
+        g_assert_cmpint(field(r, SNAPSHOT_SHARED_RESULT), ==,
                         SNAPSHOT_RES_REFUSED);
     }
     qtest_writel(r->s->qts, SPOT, 2);

@@ -41,6 +41,7 @@ static void set_result(SnapshotRegs *r, SnapshotResult result)
 {
     trace_snapshot_device_result(result);
     r->result = result;
+    snapshot_shared_set_result(r->shared, result);
     r->returns = snapshot_counters()->returns;
     r->rejected += did_nothing(result);
 }
@@ -266,9 +267,11 @@ static const MemoryRegionOps regs_ops = {
     },
 };
 
-void snapshot_regs_init(SnapshotRegs *r, Object *owner, SnapshotRuns *runs)
+void snapshot_regs_init(SnapshotRegs *r, Object *owner, SnapshotRuns *runs,
+                        SnapshotShared *shared)
 {
     r->runs = runs;
+    r->shared = shared;
     r->returns = snapshot_counters()->returns;
     memory_region_init_io(&r->bar, owner, &regs_ops, r, "snapshot",
                           SNAPSHOT_BAR_SIZE);

@@ -15,6 +15,7 @@
 typedef struct SnapshotRegs {
     MemoryRegion bar;
     SnapshotRuns *runs;         /* or NULL; the device's */
+    SnapshotShared *shared;     /* the device's */
 
     SnapshotResult result;      /* of the last command */
     uint64_t returns;           /* to a saved instant, known to ->result */
@@ -25,9 +26,10 @@ typedef struct SnapshotRegs {
 
 /*
  * Make @r->bar a region of @owner.  Commands of runs go to @runs, which may
- * be NULL.
+ * be NULL; results are shown in @shared, too.
  */
-void snapshot_regs_init(SnapshotRegs *r, Object *owner, SnapshotRuns *runs);
+void snapshot_regs_init(SnapshotRegs *r, Object *owner, SnapshotRuns *runs,
+                        SnapshotShared *shared);
 
 /* The device goes: forget its runs, and a command that is pending. */
 void snapshot_regs_detach(SnapshotRegs *r);

@@ -363,6 +363,7 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
     if (running && r->phase == PHASE_GOING &&
         r->returns != snapshot_counters()->returns) {
         begin_coverage(r);              /* the same run, once more */
+        tell_guest(r, snapshot_counters()->returned);
     }
     if (running && r->phase == PHASE_WAITING && !qemu_in_vcpu_thread()) {
         snapshot_wait_in_main_loop(&r->wait);   /* after "stop" and "cont" */

@@ -22,7 +22,7 @@
 #define CONTROL_SIZE    (64 * KiB)
 
 QEMU_BUILD_BUG_ON(LOG_OFFSET + LOG_SIZE > CONTROL_SIZE);
-QEMU_BUILD_BUG_ON(SNAPSHOT_SHARED_CMPLOG_LAYOUT >= SNAPSHOT_HEADER_SIZE);
+QEMU_BUILD_BUG_ON(SNAPSHOT_SHARED_RESULT >= SNAPSHOT_HEADER_SIZE);
 QEMU_BUILD_BUG_ON(LOG_SIZE & (LOG_SIZE - 1));
 
 /* The input is preceded by its length. */
@@ -141,6 +141,12 @@ void snapshot_shared_free(SnapshotShared *s)
 void snapshot_shared_begin_run(SnapshotShared *s)
 {
     memcpy(s->control.host, s->header, sizeof(s->header));
+}
+
+void snapshot_shared_set_result(SnapshotShared *s, uint32_t result)
+{
+    stl_le_p(s->header + SNAPSHOT_SHARED_RESULT, result);
+    stl_le_p(s->control.host + SNAPSHOT_SHARED_RESULT, result);
 }
 
 uint32_t snapshot_shared_set_input(SnapshotShared *s, const void *data,

@@ -67,6 +67,9 @@ void snapshot_shared_free(SnapshotShared *s);
  */
 void snapshot_shared_begin_run(SnapshotShared *s);
 
+/* Show the guest the result of its last command here, too. */
+void snapshot_shared_set_result(SnapshotShared *s, uint32_t result);
+
 /* Put @len bytes at @data in the input area; returns how many fit. */
 uint32_t snapshot_shared_set_input(SnapshotShared *s, const void *data,
                                    size_t len);

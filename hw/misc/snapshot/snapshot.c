@@ -76,7 +76,7 @@ static void snapshot_realize(PCIDevice *pdev, Error **errp)
                              snapshot_regs_done, &s->regs, errp)) {
         return;
     }
-    snapshot_regs_init(&s->regs, OBJECT(s), s->runs);
+    snapshot_regs_init(&s->regs, OBJECT(s), s->runs, &s->shared);
     pci_register_bar(pdev, SNAPSHOT_BAR, PCI_BASE_ADDRESS_SPACE_MEMORY,
                      &s->regs.bar);
     pci_register_bar(pdev, SNAPSHOT_SHARED_BAR,

@@ -123,9 +123,10 @@
                                             /* nobody wants them */
 #define SNAPSHOT_SHARED_CMPLOG_SIZE 0x30    /* 32 */
 #define SNAPSHOT_SHARED_CMPLOG_LAYOUT 0x34  /* 32, SNAPSHOT_CMPLOG_... */
+#define SNAPSHOT_SHARED_RESULT      0x38    /* 32, as SNAPSHOT_REG_RESULT */
 
 #define SNAPSHOT_SHARED_MAGIC_IS    0x504e5353      /* "SSNP" */
-#define SNAPSHOT_SHARED_VERSION_IS  1
+#define SNAPSHOT_SHARED_VERSION_IS  2
 
 /*
  * Comparisons, as afl-fuzz wants them (struct cmp_map in its cmplog.h): headers
