@@ -187,10 +187,11 @@ class Campaign:
 
     def __init__(self, out, seeds, machine, *options, limit="5000"):
         self.out = os.path.join(out, "default")
+        self._output = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [need("afl-fuzz"), *options, "-t", limit, "-i", seeds, "-o", out,
              "--", *machine], stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, env=afl_environment())
+            stdout=self._output, env=afl_environment())
 
     def __enter__(self):
         return self
@@ -198,6 +199,12 @@ class Campaign:
     def __exit__(self, *_):
         self.process.kill()
         self.process.wait()
+        self._output.close()
+
+    def last_words(self):
+        """The end of what afl-fuzz has printed."""
+        self._output.seek(0)
+        return self._output.read()[-1000:].decode(errors="replace")
 
     def wait_for_runs(self):
         """Wait until it has begun, and written its figures.  Returns them."""

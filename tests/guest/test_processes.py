@@ -54,6 +54,43 @@ def check_cannot_boot():
         raise AssertionError(end.stderr)
 
 
+def next_qemu(client, last):
+    """Wait for another QEMU than @last.  Returns its pid, or 0 if the keeper
+    has ended.
+    """
+    found = []
+
+    def replaced():
+        if client.process.poll() is not None:
+            return True
+        found[:] = [pid for pid in children(client.process.pid) if pid != last]
+        return bool(found)
+
+    becomes("another QEMU", replaced, True, TIMEOUT)
+    return found[0] if found else 0
+
+
+def check_killed_while_booting():
+    """QEMU is killed as it boots, not for the first time: there is another.
+    If that happens again and again it is given up.
+    """
+    with afl_client.Client(payload()) as client:
+        client.greet()
+        equal("a run", client.run(b"x")[0], 0)
+        qemu = children(client.process.pid)[0]
+        for _ in range(3):
+            os.kill(qemu, signal.SIGKILL)
+            qemu = next_qemu(client, qemu)
+        equal("the next run", client.run(b"crash")[0], signal.SIGSEGV)
+        kills = 0
+        while qemu:
+            os.kill(qemu, signal.SIGKILL)
+            qemu = next_qemu(client, qemu)
+            kills += 1
+        if kills < 5:
+            raise AssertionError(f"given up after {kills} times")
+
+
 def check_qemu_hangs():
     """QEMU's main loop hangs, in a run and between two: another goes on."""
     for busy, smp in ((True, "2"), (False, "1")):
@@ -214,6 +251,7 @@ def main():
     tap.check("QEMU crashes", check_qemu_crashes, "1")
     tap.check("QEMU crashes, two vCPUs", check_qemu_crashes, "2")
     tap.check("QEMU cannot boot", check_cannot_boot)
+    tap.check("QEMU is killed while it boots", check_killed_while_booting)
     tap.check("QEMU hangs", check_qemu_hangs)
     tap.check("QEMU is stopped", check_not_hanging)
     tap.check("a device loops", check_device_loops)

@@ -125,7 +125,8 @@ class Soak:
         while time.monotonic() < end:
             time.sleep(LOOK_S)
             if self._campaign.process.poll() is not None:
-                raise AssertionError("afl-fuzz has ended")
+                raise AssertionError("afl-fuzz has ended:\n" +
+                                     self._campaign.last_words())
             try:
                 self._check_processes(keeper)
             except (FileNotFoundError, ProcessLookupError):

@@ -294,8 +294,8 @@ static SnapshotNext afl_next(SnapshotHost *h)
 }
 
 /*
- * Note that the pid of the present run is said, in phase @phase from now on.
- * Returns false if it had been already; maybe by the keeper just now.
+ * Note that the pid of the present run is said, by phase @phase.  Returns false
+ * if it had been already; maybe by the keeper just now.
  */
 static bool take_pid(SnapshotKeptPhase phase)
 {
@@ -318,12 +318,13 @@ static void afl_ended(SnapshotHost *h, const SnapshotEnd *end)
     if (end->kind != SNAPSHOT_END_DONE) {
         snapshot_end_print(stderr, "snapshot", h->shared, end);
     }
-    if (take_pid(SNAPSHOT_KEPT_IDLE)) {
+    if (take_pid(SNAPSHOT_KEPT_ENDING_BOTH)) {
         put_words(words, 2);
     } else {
-        snapshot_kept->phase = SNAPSHOT_KEPT_IDLE;
+        qatomic_set(&snapshot_kept->phase, SNAPSHOT_KEPT_ENDING);
         put_word(words[1]);
     }
+    qatomic_set(&snapshot_kept->phase, SNAPSHOT_KEPT_IDLE);
 }
 
 static int afl_over(SnapshotHost *h, const Error *err)

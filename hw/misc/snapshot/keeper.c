@@ -36,6 +36,12 @@
 /* The same when afl-fuzz has killed the helper, which costs QEMU no time */
 #define CUT_OFF_LIMIT   5
 
+/* afl-fuzz asks for the next run within this time, in milliseconds. */
+#define HEARD_MS        2000
+
+/* So many failures to boot in a row end a campaign. */
+#define BOOTS_MAX       5
+
 static SnapshotKept own;
 static sigset_t mask;           /* of signals, as it was */
 static sigset_t heard;          /* those that the keeper waits for */
@@ -105,30 +111,61 @@ static void mark_map(void)
     }
 }
 
+/* Is there something in the pipe that nobody has read? */
+static bool is_unread(int fd)
+{
+    int bytes = 0;
+
+    return ioctl(fd, FIONREAD, &bytes) == 0 && bytes;
+}
+
 /*
- * Say what QEMU, whose pid was @pid, has left unsaid.  It notes a word right
- * before it writes it, as what comes after lets another process run.  Only a
- * kill that comes between these two instructions would go wrong.
+ * QEMU was killed as it wrote the last words of a run: has it?  Then either
+ * afl-fuzz has not read them yet, or it soon asks for the next run.
+ */
+static bool has_ended_run(void)
+{
+    for (int ms = 0; ms < HEARD_MS; ms += 10) {
+        if (is_unread(SNAPSHOT_AFL_STATUS) ||
+            is_unread(SNAPSHOT_AFL_CONTROL)) {
+            return true;
+        }
+        g_usleep(10 * 1000);
+    }
+    return false;
+}
+
+/* How far was a QEMU that has ended?  Never in the middle of something. */
+static SnapshotKeptPhase last_phase(void)
+{
+    switch (snapshot_kept->phase) {
+    case SNAPSHOT_KEPT_TAKING:
+        return is_unread(SNAPSHOT_AFL_CONTROL) ? SNAPSHOT_KEPT_IDLE
+                                               : SNAPSHOT_KEPT_TAKEN;
+    case SNAPSHOT_KEPT_ENDING:
+        return has_ended_run() ? SNAPSHOT_KEPT_IDLE : SNAPSHOT_KEPT_GOING;
+    case SNAPSHOT_KEPT_ENDING_BOTH:
+        return has_ended_run() ? SNAPSHOT_KEPT_IDLE : SNAPSHOT_KEPT_TAKEN;
+    default:
+        return snapshot_kept->phase;
+    }
+}
+
+/*
+ * Say what QEMU, whose pid was @pid, has left unsaid.  Of the pid alone it
+ * notes that it is said right before it writes it: only a kill that comes
+ * between these two instructions would go wrong.
  */
 static void end_run(pid_t pid, int status)
 {
-    int waiting = 0;
+    SnapshotKeptPhase phase = last_phase();
 
-    switch (snapshot_kept->phase) {
-    case SNAPSHOT_KEPT_TAKING:
-        if (ioctl(SNAPSHOT_AFL_CONTROL, FIONREAD, &waiting) == 0 && waiting) {
-            break;                      /* for the next QEMU */
-        }
-        /* fall through */
-    case SNAPSHOT_KEPT_TAKEN:
+    if (phase == SNAPSHOT_KEPT_TAKEN) {
         say_word(pid);
-        /* fall through */
-    case SNAPSHOT_KEPT_GOING:
+    }
+    if (phase != SNAPSHOT_KEPT_IDLE) {
         mark_map();
         say_word(WIFSIGNALED(status) ? WTERMSIG(status) : SIGABRT);
-        break;
-    default:
-        break;
     }
     snapshot_kept->phase = SNAPSHOT_KEPT_IDLE;
 }
@@ -243,6 +280,20 @@ static int wait_for_end(pid_t pid)
     return status;
 }
 
+/*
+ * Is there to be another QEMU after one that has ended with @status?  0 is no
+ * failure.  And one that cannot boot could not the next time; if others could,
+ * though, somebody may have killed it.
+ */
+static bool goes_on(int status)
+{
+    static unsigned int booted, failed;
+
+    booted += snapshot_kept->ready;
+    failed = snapshot_kept->ready ? 0 : failed + 1;
+    return status != 0 && booted && failed < BOOTS_MAX;
+}
+
 /* Wait for QEMU; returns if there is to be another. */
 static void keep(pid_t pid)
 {
@@ -253,8 +304,7 @@ static void keep(pid_t pid)
         _exit(EXIT_FAILURE);
     }
     status = wait_for_end(pid);
-    /* What cannot boot once will not the next time, and 0 is no failure. */
-    if (!snapshot_kept->ready || status == 0) {
+    if (!goes_on(status)) {
         end(status);
     }
     tell("QEMU has ended by %s %d; starting another",
