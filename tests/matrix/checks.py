@@ -62,6 +62,9 @@ def screen(vm, directory):
 def keys(vm, _directory):
     """A key that is pressed arrives."""
     waiting = vm.submit(
+        # To find what is at a bus takes its time.
+        "for i in $(seq 300); do "
+        "[ -e /dev/input/event0 ] && break; sleep .1; done; "
         "for event in /dev/input/event*; do "
         "dd if=$event of=/tmp/key bs=24 count=1 2>/dev/null & done; "
         "for i in $(seq 300); do [ -s /tmp/key ] && break; sleep .1; done; "

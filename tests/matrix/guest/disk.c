@@ -147,9 +147,12 @@ static void disk_finish(Device *dev, uint32_t round)
     struct io_event event;
 
     (void)round;
-    if (syscall(SYS_io_getevents, d->aio, 1, 1, &event, NULL) != 1 ||
-        event.res != PIECE) {
-        fail("the read that was under way failed: %s", strerror(errno));
+    if (syscall(SYS_io_getevents, d->aio, 1, 1, &event, NULL) != 1) {
+        fail("io_getevents: %s", strerror(errno));
+    }
+    if (event.res != PIECE) {
+        fail("the read that was under way failed: %lld of %d bytes",
+             (long long)event.res, PIECE);
     }
     check_piece(d->under_way, 1, 0);
 }
