@@ -32,15 +32,18 @@ def start(args, options, device="snapshot,verify=on", timeout=LONG_TIMEOUT):
     return done.returncode, done.stdout, done.stderr
 
 
-def kvm_problem(machine):
-    """Why KVM cannot run the payload on this machine; None if it can."""
+def kvm_problem(machine, options=""):
+    """Why KVM cannot run the payload on this machine, with these options of
+    its own; None if it can.
+    """
     if not os.path.exists("/dev/kvm"):
         return "there is no /dev/kvm"
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "no permission for /dev/kvm"
     # Nothing is saved here: does KVM run a program like this at all?
     try:
-        code, output, errors = start(machine, "tests=none", timeout=30)
+        code, output, errors = start(machine, f"tests=none {options}",
+                                     timeout=30)
     except AssertionError:
         return "KVM does not run 32-bit code to its end here"
     if code != EXIT_PASS:

@@ -218,9 +218,12 @@ static unsigned int hang_limit(void)
  */
 static void begin_run(void)
 {
-    if (qatomic_cmpxchg(&snapshot_kept->phase, SNAPSHOT_KEPT_TAKEN,
-                        SNAPSHOT_KEPT_TELLING) == SNAPSHOT_KEPT_TAKEN) {
-        say_word(snapshot_kept->helper);
+    pid_t helper = qatomic_read(&snapshot_kept->helper);
+
+    if (helper && qatomic_cmpxchg(&snapshot_kept->phase, SNAPSHOT_KEPT_TAKEN,
+                                  SNAPSHOT_KEPT_TELLING) ==
+        SNAPSHOT_KEPT_TAKEN) {
+        say_word(helper);
         qatomic_set(&snapshot_kept->phase, SNAPSHOT_KEPT_GOING);
     }
 }
