@@ -7,6 +7,8 @@ All of it has to be recorded, runs have to go on, and nothing may grow or be
 left over.
 """
 
+import contextlib
+import glob
 import os
 import random
 import signal
@@ -79,6 +81,21 @@ def zombies(pids):
     return found
 
 
+def waits(pid):
+    """What each thread of a process and of its descendants waits for."""
+    found = []
+    for each in [pid, *descendants(pid)]:
+        for thread in glob.glob(f"/proc/{each}/task/*"):
+            words = []
+            for name in ("comm", "wchan", "syscall"):
+                with contextlib.suppress(OSError), \
+                        open(os.path.join(thread, name),
+                             encoding="ascii") as file:
+                    words.append(file.read().strip())
+            found.append(f"{thread}: {' '.join(words)}")
+    return "\n".join(found)
+
+
 class Soak:
     """A campaign that is watched."""
 
@@ -97,7 +114,8 @@ class Soak:
         if runs != last:
             self._execs = (runs, time.monotonic())
         elif time.monotonic() - since > PATIENCE_S:
-            raise AssertionError(f"no run for {PATIENCE_S} s, after {runs}")
+            raise AssertionError(f"no run for {PATIENCE_S} s, after {runs}\n" +
+                                 waits(self._campaign.process.pid))
 
     def _check_processes(self, keeper):
         pids = descendants(keeper)
