@@ -240,7 +240,7 @@ def check_own(bench):
     errors = bench.run(payload(",map-size=131072"), upper, fuzzer=fuzzer,
                        code=CRASH)
     contains(errors, "131072 Extra Counters", TEXT,
-             "status 11, map begins with 1")
+             "status 11, map begins with 0 1")
 
 
 def read_until(process, text):

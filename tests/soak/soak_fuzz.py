@@ -26,7 +26,8 @@ SETTLED_S = 2           # of a QEMU
 BURIED_S = 5            # a process that has ended; a busy host takes its time
 MAX_GROWTH_KIB = 2048
 PATIENCE_S = 200        # without a run; afl-fuzz tells once a minute
-KILL_EVERY_S = 2        # on average
+KILL_EVERY_S = 2        # on average, but not more often than so all in all,
+KILLS = 200             # as one in some thousands is between two instructions
 
 # The words of the payload that have it crash, hang, and be reset
 WORDS = 'crash="crash"\nhang="hang"\nreset="reset"\n'
@@ -99,8 +100,10 @@ def waits(pid):
 class Soak:
     """A campaign that is watched."""
 
-    def __init__(self, campaign, chance):
+    def __init__(self, campaign, chance, seconds):
         self._campaign = campaign
+        self._seconds = seconds
+        self._kill = LOOK_S / max(KILL_EVERY_S, seconds / KILLS)
         self._chance = chance
         self._watch = Watch()
         self._execs = (0, time.monotonic())
@@ -129,17 +132,17 @@ class Soak:
             self._watch.look(qemu[0])
         becomes("processes that nobody has waited for",
                 lambda: zombies(pids), [], BURIED_S)
-        if self._chance.random() < LOOK_S / KILL_EVERY_S:
+        if self._chance.random() < self._kill:
             os.kill(qemu[0], self._chance.choice(
                 (signal.SIGABRT, signal.SIGABRT, signal.SIGABRT,
                  signal.SIGKILL)))
             self.killed += 1
 
-    def run(self, seconds):
-        """Watch it for so long; raises if anything is wrong."""
+    def run(self):
+        """Watch it to its end; raises if anything is wrong."""
         keeper = self._campaign.processes()[1]
         self.seen.add(keeper)
-        end = time.monotonic() + seconds
+        end = time.monotonic() + self._seconds
         while time.monotonic() < end:
             time.sleep(LOOK_S)
             if self._campaign.process.poll() is not None:
@@ -172,8 +175,8 @@ def check_soak(seconds, seed, work):
     with Campaign(out, seeds, payload(), "-x", words,
                   limit=LIMIT_MS) as campaign:
         campaign.wait_for_runs()
-        soak = Soak(campaign, chance)
-        soak.run(seconds)
+        soak = Soak(campaign, chance, seconds)
+        soak.run()
         remove_segments(campaign.processes()[2])
         campaign.process.send_signal(signal.SIGINT)
         campaign.process.wait()

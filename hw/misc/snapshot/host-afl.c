@@ -318,13 +318,12 @@ static void afl_ended(SnapshotHost *h, const SnapshotEnd *end)
     if (end->kind != SNAPSHOT_END_DONE) {
         snapshot_end_print(stderr, "snapshot", h->shared, end);
     }
-    if (take_pid(SNAPSHOT_KEPT_ENDING_BOTH)) {
+    if (take_pid(SNAPSHOT_KEPT_IDLE)) {
         put_words(words, 2);
     } else {
-        qatomic_set(&snapshot_kept->phase, SNAPSHOT_KEPT_ENDING);
+        qatomic_set(&snapshot_kept->phase, SNAPSHOT_KEPT_IDLE);
         put_word(words[1]);
     }
-    qatomic_set(&snapshot_kept->phase, SNAPSHOT_KEPT_IDLE);
 }
 
 static int afl_over(SnapshotHost *h, const Error *err)

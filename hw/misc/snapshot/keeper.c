@@ -36,9 +36,6 @@
 /* The same when afl-fuzz has killed the helper, which costs QEMU no time */
 #define CUT_OFF_LIMIT   5
 
-/* afl-fuzz asks for the next run within this time, in milliseconds. */
-#define HEARD_MS        2000
-
 /* So many failures to boot in a row end a campaign. */
 #define BOOTS_MAX       5
 
@@ -120,46 +117,19 @@ static bool is_unread(int fd)
 }
 
 /*
- * QEMU was killed as it wrote the last words of a run: has it?  Then either
- * afl-fuzz has not read them yet, or it soon asks for the next run.
- */
-static bool has_ended_run(void)
-{
-    for (int ms = 0; ms < HEARD_MS; ms += 10) {
-        if (is_unread(SNAPSHOT_AFL_STATUS) ||
-            is_unread(SNAPSHOT_AFL_CONTROL)) {
-            return true;
-        }
-        g_usleep(10 * 1000);
-    }
-    return false;
-}
-
-/* How far was a QEMU that has ended?  Never in the middle of something. */
-static SnapshotKeptPhase last_phase(void)
-{
-    switch (snapshot_kept->phase) {
-    case SNAPSHOT_KEPT_TAKING:
-        return is_unread(SNAPSHOT_AFL_CONTROL) ? SNAPSHOT_KEPT_IDLE
-                                               : SNAPSHOT_KEPT_TAKEN;
-    case SNAPSHOT_KEPT_ENDING:
-        return has_ended_run() ? SNAPSHOT_KEPT_IDLE : SNAPSHOT_KEPT_GOING;
-    case SNAPSHOT_KEPT_ENDING_BOTH:
-        return has_ended_run() ? SNAPSHOT_KEPT_IDLE : SNAPSHOT_KEPT_TAKEN;
-    default:
-        return snapshot_kept->phase;
-    }
-}
-
-/*
- * Say what QEMU, whose pid was @pid, has left unsaid.  Of the pid alone it
- * notes that it is said right before it writes it: only a kill that comes
- * between these two instructions would go wrong.
+ * Say what QEMU, whose pid was @pid, has left unsaid.  It notes a word right
+ * before it writes it, as what comes after lets another process run.  Only a
+ * kill that comes between these two instructions would go wrong.
  */
 static void end_run(pid_t pid, int status)
 {
-    SnapshotKeptPhase phase = last_phase();
+    SnapshotKeptPhase phase = snapshot_kept->phase;
 
+    if (phase == SNAPSHOT_KEPT_TAKING) {
+        /* What it has not taken is for the next QEMU. */
+        phase = is_unread(SNAPSHOT_AFL_CONTROL) ? SNAPSHOT_KEPT_IDLE
+                                                : SNAPSHOT_KEPT_TAKEN;
+    }
     if (phase == SNAPSHOT_KEPT_TAKEN) {
         say_word(pid);
     }

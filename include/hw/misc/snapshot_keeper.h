@@ -13,8 +13,6 @@ typedef enum SnapshotKeptPhase {
     SNAPSHOT_KEPT_TAKEN,        /* it has; pid and status are to be written */
     SNAPSHOT_KEPT_TELLING,      /* the keeper writes the pid */
     SNAPSHOT_KEPT_GOING,        /* it is; the status is to be written */
-    SNAPSHOT_KEPT_ENDING,       /* the status is being written */
-    SNAPSHOT_KEPT_ENDING_BOTH,  /* pid and status are */
 } SnapshotKeptPhase;
 
 /* What QEMU and its keeper both know, and what outlives QEMU */

@@ -25,8 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     status = snapshot_fuzzer_run(small, size);
     free(small);
     if (WIFSIGNALED(status)) {
-        fprintf(stderr, "status %d, map begins with %u\n", status,
-                snapshot_fuzzer_map[0]);
+        fprintf(stderr, "status %d, map begins with %u %u\n", status,
+                snapshot_fuzzer_map[0], snapshot_fuzzer_map[1]);
         abort();
     }
     return 0;
