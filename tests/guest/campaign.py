@@ -228,8 +228,8 @@ class Campaign:
 
 
 def remove_segments(pid):
-    """Remove the shared memory that an afl-fuzz is going to leave behind, now
-    that its QEMU with this pid has attached it.
+    """Remove the shared memory that an afl-fuzz is going to leave behind, whose
+    QEMU or keeper has this pid.
     """
     with open(f"/proc/{pid}/environ", "rb") as file:
         for entry in file.read().split(b"\0"):
