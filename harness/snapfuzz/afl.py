@@ -31,7 +31,7 @@ def check():
                             "afl++, or use --libfuzzer")
 
 
-def environment(map_size, smp=1):
+def environment(map_size, smp):
     """The environment of afl-fuzz, for a machine with @smp CPUs.
 
     What it wants of the host is for programs that it runs itself: a crash in

@@ -59,15 +59,20 @@ def screen(vm, directory):
     wait_until(f"the screen is {colour().hex()}", lambda: colour() == COLOUR)
 
 
+def until(condition):
+    """Shell commands that wait for what "[" is to find, for half a minute."""
+    return (f"for i in $(seq 300); do [ {condition} ] && break; "
+            "sleep .1; done; ")
+
+
 def keys(vm, _directory):
     """A key that is pressed arrives."""
     waiting = vm.submit(
         # To find what is at a bus takes its time.
-        "for i in $(seq 300); do "
-        "[ -e /dev/input/event0 ] && break; sleep .1; done; "
+        until("-e /dev/input/event0") +
         "for event in /dev/input/event*; do "
         "dd if=$event of=/tmp/key bs=24 count=1 2>/dev/null & done; "
-        "for i in $(seq 300); do [ -s /tmp/key ] && break; sleep .1; done; "
+        + until("-s /tmp/key") +
         "wc -c </tmp/key; kill %1 %2 %3 %4 2>/dev/null; rm /tmp/key")
     answer = None
     for _ in range(TRIES):
