@@ -125,10 +125,23 @@ static void populate_mapping(const char *line)
 }
 
 /*
- * A page that a run is the first to touch costs it a fault, and again each
- * time, as the fault is undone by the restore: have them all before.
+ * Have page tables note that @size bytes of the memory that is shared were
+ * written to, without changing them: the host may have an input there already.
  */
-static void populate(void)
+static void touch(uint8_t *start, size_t size)
+{
+    for (size_t at = 0; at < size; at += 4096) {
+        /* volatile: or the compiler saw that nothing is stored */
+        __atomic_fetch_or((volatile uint8_t *)start + at, 0, __ATOMIC_RELAXED);
+    }
+}
+
+/*
+ * A page that a run is the first to touch costs it a fault, or the processor a
+ * note in page tables, and again each time, as this is undone by the restore:
+ * have them all before.
+ */
+static void populate(const SnapRuns *runs)
 {
     /* volatile: or the stores, which nothing reads, were left out */
     volatile char stack[STACK_TOUCHED];
@@ -144,6 +157,8 @@ static void populate(void)
         }
         fclose(maps);
     }
+    touch(runs->input, runs->input_max);
+    touch(runs->map, runs->map_size);
 }
 
 /*
@@ -165,7 +180,7 @@ uint8_t *snap_next_input(SnapRuns *runs, size_t *size)
 
     if (!runs->begun) {
         runs->begun = true;
-        populate();
+        populate(runs);
         snapshot_await_tick(runs->dev->bar);
     } else {
         collect(runs);
