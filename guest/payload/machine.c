@@ -140,22 +140,44 @@ unsigned int start_cpus(void)
 
 static uint32_t page_directory[1024] __attribute__((aligned(PAGE_SIZE)));
 static uint32_t window_table[1024] __attribute__((aligned(PAGE_SIZE)));
+static uint32_t other_directory[1024] __attribute__((aligned(PAGE_SIZE)));
+static uint32_t other_table[1024] __attribute__((aligned(PAGE_SIZE)));
 
-#define PTE_PRESENT     0x01
-#define PTE_WRITE       0x02
 #define PTE_UNCACHED    0x10
 #define PTE_LARGE       0x80
 #define CR0_PG          0x80000000
 #define CR4_PSE         0x10
+#define SLOT(address)   ((address) >> 22)
+
+/*
+ * What the processor notes is there already, as in Linux: so the directory does
+ * not change in each run anew.
+ */
+#define PTE_NOTED       (PTE_ACCESSED | PTE_DIRTY)
+
+static uint32_t identity(uint32_t slot)
+{
+    return slot << 22 | PTE_LARGE | PTE_NOTED | PTE_WRITE | PTE_PRESENT |
+        (slot >= SLOT(WINDOW) ? PTE_UNCACHED : 0);
+}
+
+static uint32_t table_entry(const uint32_t *table)
+{
+    return (uint32_t)table | PTE_NOTED | PTE_WRITE | PTE_PRESENT;
+}
 
 void paging_init(void)
 {
     for (uint32_t i = 0; i < 1024; i++) {
-        page_directory[i] = i << 22 | PTE_LARGE | PTE_WRITE | PTE_PRESENT |
-            (i << 22 >= WINDOW ? PTE_UNCACHED : 0);
+        page_directory[i] = other_directory[i] = identity(i);
     }
-    page_directory[WINDOW >> 22] =
-        (uint32_t)window_table | PTE_WRITE | PTE_PRESENT;
+    page_directory[SLOT(WINDOW)] = table_entry(window_table);
+    other_directory[SLOT(WINDOW)] = table_entry(other_table);
+}
+
+static void load_root(const uint32_t *directory)
+{
+    asm volatile("movl %0, %%cr3" : : "r"(directory) : "memory");
 }
 
 /* On the calling CPU */
@@ -165,13 +187,37 @@ void paging_enable(void)
 
     asm volatile("movl %%cr4, %0" : "=r"(value));
     asm volatile("movl %0, %%cr4" : : "r"(value | CR4_PSE));
-    asm volatile("movl %0, %%cr3" : : "r"(page_directory) : "memory");
+    load_root(page_directory);
     asm volatile("movl %%cr0, %0" : "=r"(value));
     asm volatile("movl %0, %%cr0" : : "r"(value | CR0_PG) : "memory");
 }
 
-void map_window(const void *page)
+uint32_t *window_entries(void)
 {
-    window_table[0] = (uint32_t)page | PTE_WRITE | PTE_PRESENT;
-    asm volatile("invlpg (%0)" : : "r"(WINDOW) : "memory");
+    return window_table;
+}
+
+void forget_page(uint32_t address)
+{
+    asm volatile("invlpg (%0)" : : "r"(address) : "memory");
+}
+
+void window_alias(uint32_t address)
+{
+    static uint32_t slot;
+
+    if (slot) {
+        page_directory[slot] = identity(slot);
+    }
+    slot = SLOT(address);
+    if (slot) {
+        page_directory[slot] = table_entry(window_table);
+    }
+    load_root(page_directory);
+}
+
+void use_other_tables(const void *page)
+{
+    other_table[0] = (uint32_t)page | PTE_WRITE | PTE_PRESENT;
+    load_root(page ? other_directory : page_directory);
 }

@@ -40,6 +40,8 @@ static const struct {
     { "timer", test_timer },
     { "tsc", test_tsc },
     { "tlb", test_tlb },
+    { "tlb-back", test_tlb_back },
+    { "tlb-alias", test_tlb_alias },
     { "smp", test_smp },
     { "contend", test_contend },
     { "rate", test_rate },

@@ -200,12 +200,32 @@ extern uint32_t timer_ticks;
 unsigned int start_cpus(void);
 extern uint32_t ap_started;
 
-/* Identity-map all 4 GiB, and WINDOW to whichever page map_window() names. */
-#define WINDOW  0xc0000000u
+/*
+ * Paging: all 4 GiB are mapped to themselves, but for the 4 MiB of WINDOW,
+ * which has a page table of its own; its pages are not there at first.
+ */
+#define WINDOW          0xc0000000u
+#define PTE_PRESENT     0x01
+#define PTE_WRITE       0x02
+#define PTE_ACCESSED    0x20
+#define PTE_DIRTY       0x40
+
 void paging_init(void);
 void paging_enable(void);
-void map_window(const void *page);
 void load_idt(void);
+
+/*
+ * The entries of WINDOW's page table, which the processor writes to as well;
+ * who changes one that is present calls forget_page().
+ */
+uint32_t *window_entries(void);
+void forget_page(uint32_t address);
+
+/* Have WINDOW's page table at @address, too; again at what is there for 0. */
+void window_alias(uint32_t address);
+
+/* Use page tables that have @page at WINDOW; NULL: those that were there. */
+void use_other_tables(const void *page);
 
 /* main.c */
 
@@ -281,7 +301,7 @@ void fuzz_device_open(uint32_t id);
 void hostile(void) __attribute__((noreturn));
 void hostile_aside(unsigned int index) __attribute__((noreturn));
 
-/* tests.c, tests-cpu.c, tests-level.c, tests-smp.c: one function a test */
+/* tests*.c: one function a test */
 void test_errors(void);
 void test_counter(void);
 void test_pages(void);
@@ -292,6 +312,8 @@ void test_exclude(void);
 void test_timer(void);
 void test_tsc(void);
 void test_tlb(void);
+void test_tlb_back(void);
+void test_tlb_alias(void);
 void test_smp(void);
 void test_contend(void);
 void test_rate(void);

@@ -136,30 +136,3 @@ void test_tsc(void)
     }
     restore_until(done, limit);
 }
-
-/* Address translation: a changed page table entry goes back, cached or not */
-void test_tlb(void)
-{
-    static uint32_t saved_page[PAGE_SIZE / 4] __attribute__((aligned(4096)));
-    static uint32_t other_page[PAGE_SIZE / 4] __attribute__((aligned(4096)));
-    const uint32_t *window = (const uint32_t *)WINDOW;
-    uint32_t done;
-
-    if (!opt.paging) {
-        skip("without paging");
-        return;
-    }
-    store(saved_page, 0x5a7ed);
-    store(other_page, 0x07e4);
-    map_window(saved_page);
-    load(window);
-    done = save();
-    if (load(window) != 0x5a7ed) {
-        fail("after restore %u, the window shows 0x%x", done, load(window));
-    }
-    map_window(other_page);
-    if (load(window) != 0x07e4) {
-        fail("after restore %u, the window cannot be moved", done);
-    }
-    restore_until(done, opt.restores);
-}

@@ -54,6 +54,7 @@ typedef struct SnapshotConfig {
     char *file;         /* where engine "remap" keeps RAM; NULL: a memfd */
     bool verify;        /* compare the whole machine after each restore */
     bool reference;     /* restore the plain way: all of it, changed or not */
+    bool flush_tlbs;    /* TCG: vCPUs look all addresses up anew */
     uint64_t disk_limit;    /* bytes that each disk's writes may take; 0: any */
 } SnapshotConfig;
 
@@ -75,6 +76,7 @@ typedef struct SnapshotCounters {
     uint64_t pages_total;
     uint64_t dropped_last;          /* of pages_last: private pages dropped */
     uint64_t words_last;            /* of bitmaps, searched for those pages */
+    uint64_t tlbs_kept;             /* restores in which none was flushed */
     uint64_t ram_bytes;
     int64_t restore_ns;             /* the last restore, stop to resume */
     uint64_t returns;               /* to a saved instant, ever */

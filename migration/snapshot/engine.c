@@ -170,7 +170,7 @@ static SnapshotResult save(SnapshotOp op, const SnapshotRest *rest,
     level.clocks = snapshot_clocks_save();
     snapshot_disks_save(engine.disks, replaces);
     engine.levels[engine.depth++] = level;
-    snapshot_tracker()->flush();
+    snapshot_tracker()->saved(engine.ram, !engine.config.flush_tlbs);
     count_save(replaces);
     return SNAPSHOT_RESULT_DONE;
 }
@@ -178,12 +178,15 @@ static SnapshotResult save(SnapshotOp op, const SnapshotRest *rest,
 static SnapshotResult verify(Error **errp)
 {
     g_autoptr(GString) text = g_string_new("restore is not exact: ");
-    Error *found[4] = { NULL };
+    Error *found[5] = { NULL };
     bool ok = snapshot_ram_verify(engine.ram, &found[0]);
 
     ok &= snapshot_devices_verify(top_level()->devices, &found[1]);
     ok &= snapshot_clocks_verify(top_level()->clocks, &found[2]);
     ok &= snapshot_disks_verify(engine.disks, &found[3]);
+    if (snapshot_tracker()->verify) {
+        ok &= snapshot_tracker()->verify(&found[4]);
+    }
     if (ok) {
         return SNAPSHOT_RESULT_DONE;
     }
@@ -214,6 +217,7 @@ static SnapshotResult restore(SnapshotOp op, int64_t *since, Error **errp)
 {
     const Level *to = op == SNAPSHOT_OP_POP ? top_level() - 1 : top_level();
     SnapshotResult res = SNAPSHOT_RESULT_DONE;
+    const SnapshotTracker *tracker = snapshot_tracker();
     bool reference = engine.config.reference;
     uint64_t pages;
 
@@ -226,6 +230,9 @@ static SnapshotResult restore(SnapshotOp op, int64_t *since, Error **errp)
         drop_level();
     }
     snapshot_forget_requests();
+    if (tracker->begin) {
+        tracker->begin(!reference && !engine.config.flush_tlbs);
+    }
     snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_STOP, since);
 
     /* RAM goes first: devices read their rings while they are loaded. */
@@ -242,7 +249,12 @@ static SnapshotResult restore(SnapshotOp op, int64_t *since, Error **errp)
     if (snapshot_devices_touched_ram(to->devices)) {
         pages += snapshot_ram_restore(engine.ram);
     }
-    snapshot_tracker()->flush();
+    if (tracker->flush()) {
+        snapshot_count()->tlbs_kept++;
+    }
+    if (op == SNAPSHOT_OP_POP) {
+        tracker->saved(engine.ram, !engine.config.flush_tlbs);
+    }
     snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_DEVICES, since);
 
     /* Last, as devices may write to disks when they are reset. */
@@ -304,18 +316,15 @@ static SnapshotResult prepare(SnapshotOp op, Error **errp)
 {
     SnapshotResult res = SNAPSHOT_RESULT_DONE;
 
-    if (op == SNAPSHOT_OP_PUSH || op == SNAPSHOT_OP_SAVE) {
-        /* It takes long enough for timers to be due when the guest goes on. */
-        snapshot_stop_clocks();
+    if (op != SNAPSHOT_OP_PUSH && op != SNAPSHOT_OP_SAVE) {
+        return res;
     }
+    /* It takes long enough for timers to be due when the guest goes on. */
+    snapshot_stop_clocks();
     if (op == SNAPSHOT_OP_PUSH) {
         res = prepare_push(errp);
     }
-    if (res == SNAPSHOT_RESULT_DONE &&
-        (op == SNAPSHOT_OP_PUSH || op == SNAPSHOT_OP_SAVE)) {
-        res = prepare_save(errp);
-    }
-    return res;
+    return res == SNAPSHOT_RESULT_DONE ? prepare_save(errp) : res;
 }
 
 SnapshotResult snapshot_carry_out(SnapshotOp op, SnapshotDoneFunc *done,

@@ -21,6 +21,7 @@
 
 static QTAILQ_HEAD(, SnapshotExcluded) list = QTAILQ_HEAD_INITIALIZER(list);
 static unsigned int n_parts;
+static unsigned int changes;
 
 SnapshotExcluded *snapshot_exclude_find(const char *idstr)
 {
@@ -48,6 +49,7 @@ static void add_part(const char *idstr, uint64_t first, uint64_t last)
     IntervalTreeNode *node;
 
     trace_snapshot_exclude(idstr, first, last - first + 1);
+    changes++;
     if (!ex) {
         ex = g_new0(SnapshotExcluded, 1);
         ex->idstr = g_strdup(idstr);
@@ -164,6 +166,12 @@ void snapshot_exclude_clear(void)
         g_free(ex);
     }
     n_parts = 0;
+    changes++;
+}
+
+unsigned int snapshot_exclude_changes(void)
+{
+    return changes;
 }
 
 void snapshot_exclude_attach(SnapshotRam *ram)

@@ -282,14 +282,38 @@ typedef struct SnapshotTracker {
     /* Tell again of the next write to these pages.  May be NULL. */
     void (*rearm)(SnapshotBlock *block, size_t offset, size_t len);
 
-    /* Guest RAM was changed behind the vCPUs' back.  May be NULL. */
-    void (*ram_changed)(SnapshotBlock *block, size_t offset, size_t len);
+    /*
+     * Guest RAM is about to become what is at @saved, behind the vCPUs' back.
+     * In a restore by reference @saved is NULL.  May be NULL.
+     */
+    void (*ram_changes)(SnapshotBlock *block, size_t offset, size_t len,
+                        const uint8_t *saved);
+
+    /*
+     * A restore begins, and RAM and vCPUs are as the guest has left them.
+     * With @keep, vCPUs may keep what they have cached of either if it is
+     * still true afterwards.  May be NULL.
+     */
+    void (*begin)(bool keep);
 
     /*
      * The last thing after pages were collected, and RAM and vCPU state were
-     * possibly changed: no vCPU may use anything it has cached of either.
+     * possibly changed: no vCPU may use anything it has cached of either,
+     * unless it may be kept.  Returns whether something was, for each vCPU.
      */
-    void (*flush)(void);
+    bool (*flush)(void);
+
+    /*
+     * The same after a save of @ram, or a pop: restores go back to what RAM and
+     * vCPUs are now.  @keep as for begin(), for these restores.
+     */
+    void (*saved)(const SnapshotRam *ram, bool keep);
+
+    /* Is what vCPUs have cached true?  If not, say what.  May be NULL. */
+    bool (*verify)(Error **errp);
+
+    /* There is no snapshot any more.  May be NULL. */
+    void (*stop)(void);
 } SnapshotTracker;
 
 extern const SnapshotTracker snapshot_track_tcg;

@@ -101,4 +101,7 @@ bool snapshot_exclude_has(const SnapshotBlock *block, size_t offset,
 
 SnapshotDeviceExcludedList *snapshot_exclude_list(void);
 
+/* How often the list has changed; to see whether it has */
+unsigned int snapshot_exclude_changes(void);
+
 #endif

@@ -229,9 +229,9 @@ typedef struct PutBack {
     uint64_t pages;
 } PutBack;
 
-/* RAM is changed by us: tell who shows it, and who has translated it. */
-static void changed(SnapshotBlock *block, size_t offset, size_t len,
-                    void *unused)
+/* We are about to change RAM: tell who shows it, and who has translated it. */
+static void changes(SnapshotBlock *block, size_t offset, size_t len,
+                    const uint8_t *saved)
 {
     const SnapshotTracker *tracker = snapshot_tracker();
 
@@ -239,8 +239,8 @@ static void changed(SnapshotBlock *block, size_t offset, size_t len,
         snapshot_set_dirty_range(block->offset + offset, len,
                                  1 << DIRTY_MEMORY_VGA);
     }
-    if (tracker->ram_changed) {
-        tracker->ram_changed(block, offset, len);
+    if (tracker->ram_changes) {
+        tracker->ram_changes(block, offset, len, saved);
     }
 }
 
@@ -250,13 +250,13 @@ static void put_back_part(SnapshotBlock *block, size_t offset, size_t len,
     PutBack *p = opaque;
 
     trace_snapshot_ram_put_back(block->idstr, offset, len);
+    changes(block, offset, len, saved ? saved : block->saved + offset);
     if (saved) {
         memcpy(block->host + offset, saved, len);
     } else {
         p->ram->ops->put_back(p->ram, block, offset, len);
     }
     p->pages += len / qemu_real_host_page_size();
-    changed(block, offset, len, NULL);
 }
 
 static void put_back(SnapshotBlock *block, size_t offset, size_t len,
@@ -286,9 +286,15 @@ static void put_back_whole_part(SnapshotBlock *block, size_t offset,
     }
 }
 
+static void changes_by_reference(SnapshotBlock *block, size_t offset,
+                                 size_t len, void *unused)
+{
+    changes(block, offset, len, NULL);
+}
+
 uint64_t snapshot_ram_restore_all(SnapshotRam *ram)
 {
-    uint64_t pages = snapshot_track_collect(ram, changed, NULL);
+    uint64_t pages = snapshot_track_collect(ram, changes_by_reference, NULL);
 
     ram->dropped = 0;
     for (guint i = 0; i < ram->blocks->len; i++) {

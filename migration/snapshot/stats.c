@@ -148,6 +148,7 @@ SnapshotDeviceInfo *snapshot_count_info(void)
     info->pages_total = c->pages_total;
     info->dropped_last = c->dropped_last;
     info->words_last = c->words_last;
+    info->tlbs_kept = c->tlbs_kept;
     info->ram_bytes = c->ram_bytes;
     info->last_error = g_strdup(last_error);
     info->latency = latency_info();

@@ -38,24 +38,30 @@ static void flush_guest_tlb(CPUState *cpu)
 }
 
 /* Every vCPU is at rest, so that any thread may speak for it. */
-static void kvm_flush(void)
+static bool kvm_flush(void)
 {
     CPUState *cpu;
 
     CPU_FOREACH(cpu) {
         flush_guest_tlb(cpu);
     }
+    return false;
 }
 
 #define GUEST_TLB_CAN_BE_FLUSHED true
 #else
-static void kvm_flush(void)
+static bool kvm_flush(void)
 {
     g_assert_not_reached();
 }
 
 #define GUEST_TLB_CAN_BE_FLUSHED false
 #endif
+
+static void kvm_saved(const SnapshotRam *ram, bool keep)
+{
+    kvm_flush();
+}
 
 static void kvm_sync(void)
 {
@@ -81,6 +87,7 @@ const SnapshotTracker snapshot_track_kvm_log = {
     .sync = kvm_sync,
     .rearm = kvm_rearm,
     .flush = kvm_flush,
+    .saved = kvm_saved,
 };
 
 /* Reaping a ring needs every vCPU out of the kernel: all are at rest here. */
@@ -96,4 +103,5 @@ const SnapshotTracker snapshot_track_kvm_ring = {
     .sync = kvm_sync,
     .rearm = kvm_rearm,
     .flush = kvm_flush,
+    .saved = kvm_saved,
 };

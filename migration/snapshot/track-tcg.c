@@ -3,12 +3,10 @@
  *
  * A TLB entry for a page that is clean in the dirty bitmap sends the first
  * store to the slow path, which marks the page; then the entry lets stores
- * pass.  So there is nothing to ask for, but TLBs must be flushed when bits
- * were cleared.  They must be flushed anyhow, since page tables and control
- * registers changed with the rest, and nothing tells which of the pages put
- * back were page tables: a single one may be behind any entry of a TLB.
- * Translated code of a page that changed must go, too; the translation cache as
- * a whole stays.
+ * pass.  So there is nothing to ask for, but when bits were cleared, TLBs must
+ * hear of it, as they must of page tables that went back (tlb.c).  Translated
+ * code of a page that changes must go, too; the translation cache as a whole
+ * stays.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,13 +15,16 @@
 #include "system/tcg.h"
 #include "compat-ram.h"
 #include "internal.h"
+#include "tlb.h"
 
+#ifdef CONFIG_TCG
 static bool tcg_usable(void)
 {
     return tcg_enabled();
 }
 
-static void tcg_ram_changed(SnapshotBlock *block, size_t offset, size_t len)
+static void tcg_ram_changes(SnapshotBlock *block, size_t offset, size_t len,
+                            const uint8_t *saved)
 {
     ram_addr_t start = block->offset + offset;
 
@@ -31,44 +32,41 @@ static void tcg_ram_changed(SnapshotBlock *block, size_t offset, size_t len)
     if (snapshot_any_clean(DIRTY_MEMORY_CODE, start, len)) {
         snapshot_invalidate_tbs(start, start + len - 1);
     }
-}
-
-static void tcg_flush(void)
-{
-    CPUState *cpu;
-
-    CPU_FOREACH(cpu) {
-        /*
-         * If no MMU index got an entry since it was last flushed, because the
-         * load of the vCPU's section has just done that, there is nothing to
-         * flush.  Then the cache of jump targets is empty as well: each flush
-         * clears it, and what is put in it was looked up through the TLB.
-         */
-        if (qatomic_read(&cpu->neg.tlb.c.dirty)) {
-            tlb_flush(cpu);
-        }
+    if (saved) {
+        snapshot_tlb_ram_changes(block, offset, len, saved);
     }
 }
 
 const SnapshotTracker snapshot_track_tcg = {
     .name = "tcg",
     .usable = tcg_usable,
-    .ram_changed = tcg_ram_changed,
-    .flush = tcg_flush,
+    .ram_changes = tcg_ram_changes,
+    .begin = snapshot_tlb_begin,
+    .flush = snapshot_tlb_end,
+    .saved = snapshot_tlb_saved,
+    .verify = snapshot_tlb_verify,
+    .stop = snapshot_tlb_stop,
 };
+#endif
 
 static bool qtest_usable(void)
 {
     return qtest_enabled();
 }
 
-static void qtest_flush(void)
+/* There is no vCPU that could have anything cached. */
+static bool qtest_flush(void)
 {
-    /* There is no vCPU that could have anything cached. */
+    return false;
+}
+
+static void qtest_saved(const SnapshotRam *ram, bool keep)
+{
 }
 
 const SnapshotTracker snapshot_track_qtest = {
     .name = "qtest",
     .usable = qtest_usable,
     .flush = qtest_flush,
+    .saved = qtest_saved,
 };

@@ -18,7 +18,9 @@
 #include "trace.h"
 
 static const SnapshotTracker *const trackers[] = {
+#ifdef CONFIG_TCG
     &snapshot_track_tcg,
+#endif
     &snapshot_track_kvm_ring,
     &snapshot_track_kvm_log,
     &snapshot_track_qtest,
@@ -72,6 +74,9 @@ void snapshot_track_stop(void)
 {
     if (current) {
         trace_snapshot_track_stop(current->name);
+        if (current->stop) {
+            current->stop();
+        }
         memory_global_dirty_log_stop(GLOBAL_DIRTY_MIGRATION);
         snapshot_dirty_stop();
         current = NULL;

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a restore costs, counted and not timed, so that load does not matter.
 
-For each machine of counts.txt: system calls of QEMU (strace) and sections of
-device state that were serialised, with Linux in the guest; instructions of
-the engine (valgrind's callgrind), with the bare-metal payload.  Counts are
+For each machine of counts.txt: system calls of QEMU (strace), sections of
+device state that were serialised, and restores in which a TLB was flushed, with
+Linux in the guest; instructions of the engine (valgrind's callgrind), with the
+bare-metal payload.  Counts are
 taken with few restores and with more; the difference is what restores cost,
 whatever the rest of the run did.
 """
@@ -120,6 +121,12 @@ def serialised(vm):
             / query["restores"])
 
 
+def flushed(vm):
+    """Restores in which a TLB was flushed, of all."""
+    query = vm.qmp("x-snapshot-device-query")
+    return 1 - query["tlbs-kept"] / query["restores"]
+
+
 # --- Instructions ----------------------------------------------------------
 
 def count_instructions(machine, work, restores):
@@ -174,6 +181,7 @@ def check_counts(tap, name, machine, noted):
             tap.check(f"{name}: syscalls", check, "syscalls", syscalls, vm)
             tap.check(f"{name}: serialised", check, "serialised", serialised,
                       vm)
+            tap.check(f"{name}: flushed", check, "flushed", flushed, vm)
         tap.check(f"{name}: instructions", check, "instructions", instructions,
                   machine, work)
     return counts

@@ -114,6 +114,15 @@ static void snapshot_finalize(Object *obj)
     snapshot_shared_free(&SNAPSHOT_DEVICE(obj)->shared);
 }
 
+/* A property has changed.  Whether to verify is not for us to change. */
+static void reconfigure(SnapshotDevice *s)
+{
+    if (s == the_device) {
+        s->config.verify = snapshot_config()->verify;
+        snapshot_configure(&s->config);
+    }
+}
+
 static int snapshot_get_engine(Object *obj, Error **errp)
 {
     return SNAPSHOT_DEVICE(obj)->config.engine;
@@ -124,10 +133,7 @@ static void snapshot_set_engine(Object *obj, int value, Error **errp)
     SnapshotDevice *s = SNAPSHOT_DEVICE(obj);
 
     s->config.engine = value;
-    if (s == the_device) {
-        s->config.verify = snapshot_config()->verify;
-        snapshot_configure(&s->config);
-    }
+    reconfigure(s);
 }
 
 static bool snapshot_get_verify(Object *obj, Error **errp)
@@ -157,10 +163,18 @@ static void snapshot_set_reference(Object *obj, bool value, Error **errp)
     SnapshotDevice *s = SNAPSHOT_DEVICE(obj);
 
     s->config.reference = value;
-    if (s == the_device) {
-        s->config.verify = snapshot_config()->verify;
-        snapshot_configure(&s->config);
-    }
+    reconfigure(s);
+}
+
+static bool snapshot_get_flush_tlbs(Object *obj, Error **errp)
+{
+    return SNAPSHOT_DEVICE(obj)->config.flush_tlbs;
+}
+
+static void snapshot_set_flush_tlbs(Object *obj, bool value, Error **errp)
+{
+    SNAPSHOT_DEVICE(obj)->config.flush_tlbs = value;
+    reconfigure(SNAPSHOT_DEVICE(obj));
 }
 
 static int snapshot_get_coverage(Object *obj, Error **errp)
@@ -257,6 +271,11 @@ static void snapshot_class_init(ObjectClass *oc, SnapshotClassData *data)
     object_class_property_set_description(oc, "x-reference",
         "on/off: put back all of RAM and load every section by the vmstate "
         "code, changed or not: slow, to compare with (default: off)");
+    object_class_property_add_bool(oc, "x-flush-tlbs", snapshot_get_flush_tlbs,
+                                   snapshot_set_flush_tlbs);
+    object_class_property_set_description(oc, "x-flush-tlbs",
+        "on/off: after each restore vCPUs look up all addresses anew, changed "
+        "or not: to compare with (TCG; default: off)");
     object_class_property_add_enum(oc, "engine", "SnapshotDeviceEngine",
                                    &SnapshotDeviceEngine_lookup,
                                    snapshot_get_engine, snapshot_set_engine);
