@@ -60,7 +60,7 @@ def format_limits(text, counts):
     comments = [line for line in text.splitlines() if line.startswith("#")]
     heads = list(next(iter(counts.values())))
     rows = [["machine", *heads]] + [
-        [name, *(f"{row[head]:.1f}" for head in heads)]
+        [name, *(f"{max(row[head], 0):.1f}" for head in heads)]
         for name, row in counts.items()]
     lines = [rows[0][0].ljust(12) + "".join(cell.rjust(14)
                                             for cell in rows[0][1:])]
@@ -71,8 +71,9 @@ def format_limits(text, counts):
 
 def check_limit(what, count, noted):
     """Raise if @count is clearly more than was @noted."""
-    limit = noted * MARGIN + (CALLS_SLACK if what == "syscalls" else SLACK)
-    if count < 0:
+    slack = CALLS_SLACK if what == "syscalls" else SLACK
+    limit = noted * MARGIN + slack
+    if count < -slack:
         raise AssertionError(f"{count:.1f} {what} a restore: nothing but noise")
     if count > limit:
         raise AssertionError(
