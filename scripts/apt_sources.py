@@ -150,7 +150,8 @@ def derive(entries, codename, candidate, backports, arch=None, suite=None):
     @candidate is which of the entries of the release is taken for Debian's;
     None is returned when there are not that many.  The result offers the
     running release (kernel and busybox for the guest), the source of QEMU
-    with its later fixes, and with @backports the newer build tools.  With
+    with its later fixes, sources of the running release for what a mirror does
+    not have of the newer one, and with @backports the newer build tools.  With
     @arch, only the running release, for that architecture; with @suite, only
     the packages of that one.
     """
@@ -161,16 +162,17 @@ def derive(entries, codename, candidate, backports, arch=None, suite=None):
     if suite:
         return [replace(debian, suites=[suite])]
     result = [debian]
+    sources = list(dict.fromkeys([QEMU_SUITE, codename]))
     for pocket in ('-updates', '-security'):
         for entry in release_entries(entries, codename, pocket):
             same = entry.options.get('Signed-By') == debian.options.get(
                 'Signed-By')
             if same and entry not in result:
                 result.append(entry)
-                suite = QEMU_SUITE + pocket
                 result.append(replace(entry, types=['deb-src'],
-                                      suites=[suite]))
-    result.append(replace(debian, types=['deb-src'], suites=[QEMU_SUITE]))
+                                      suites=[name + pocket
+                                              for name in sources]))
+    result.append(replace(debian, types=['deb-src'], suites=sources))
     if backports:
         result.append(replace(debian, suites=[codename + '-backports']))
     if arch:

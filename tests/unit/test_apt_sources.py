@@ -134,6 +134,8 @@ class Derive(unittest.TestCase):
                          ['http://a.example/debian', 'http://b.example/debian'])
         self.assertEqual(find(derived, 'trixie-security', 'deb-src')[0].uris,
                          ['http://a.example/security'])
+        self.assertEqual(find(derived, 'bookworm', 'deb-src'),
+                         find(derived, 'trixie', 'deb-src'))
         for suite in ('bookworm', 'bookworm-updates', 'bookworm-security',
                       'bookworm-backports'):
             self.assertEqual(len(find(derived, suite)), 1, suite)
@@ -167,7 +169,8 @@ class Derive(unittest.TestCase):
         derived = self.derive(DEB822.replace('bookworm', 'trixie'), 'trixie',
                               backports=False)
         self.assertEqual(len(find(derived, 'trixie')), 1)
-        self.assertEqual(len(find(derived, 'trixie', 'deb-src')), 1)
+        self.assertEqual([e.suites for e in find(derived, 'trixie', 'deb-src')],
+                         [['trixie']])
 
     def test_candidates_end(self):
         self.assertIsNone(self.derive(DEB822, candidate=1))
