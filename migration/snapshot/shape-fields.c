@@ -1,10 +1,12 @@
 /*
- * In-process machine snapshots: fields with code of their own.
+ * In-process machine snapshots: fields with code of their own, and state that
+ * is in no field.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qemu/module.h"
+#include "hw/intc/arm_gicv3_common.h"
 #include "hw/pci/msix.h"
 #include "hw/pci/pci_device.h"
 #include "hw/scsi/scsi.h"
@@ -56,6 +58,22 @@ static void scsi_requests(SnapshotWalk *w, void *at, size_t size)
     }
 }
 
+/*
+ * Interrupts that are messages (LPIs) are pending in a table in guest RAM.  The
+ * controller looks there when it is loaded, and else remembers which is the
+ * most urgent.  All that is in its section may be as saved, and an interrupt
+ * pending that was not: forgotten then, it would be for ever, since raising it
+ * once more makes no difference to the table.
+ */
+static void gicv3_cpu(SnapshotWalk *w, void *at, size_t size)
+{
+    GICv3CPUState *cs = at;
+
+    snapshot_walk_memory(w, &cs->hppi, sizeof(cs->hppi));
+    snapshot_walk_memory(w, &cs->hpplpi, sizeof(cs->hpplpi));
+    snapshot_walk_memory(w, &cs->hppvlpi, sizeof(cs->hppvlpi));
+}
+
 void snapshot_walk_pci(SnapshotWalk *w, PCIDevice *dev)
 {
     snapshot_walk_guard(w, &dev->version_id, sizeof(dev->version_id));
@@ -70,6 +88,7 @@ static void register_fields(void)
     snapshot_walk_register("pci irq state", pci_irq_state);
     snapshot_walk_register("msix state", msix_state);
     snapshot_walk_register("scsi-requests", scsi_requests);
+    snapshot_walk_register_addition("arm_gicv3_cpu", gicv3_cpu);
 }
 
 migration_init(register_fields);

@@ -32,15 +32,34 @@ struct SnapshotWalk {
     const char *plain;      /* its argument */
 };
 
-/* Who knows fields with code of their own: name to SnapshotWalkField */
-static GHashTable *registered;
+/*
+ * Who knows fields with code of their own, and what else belongs to a
+ * description: name to SnapshotWalkField
+ */
+static GHashTable *registered, *additions;
+
+static void add_name(GHashTable **table, const char *name,
+                     SnapshotWalkField *fn)
+{
+    if (!*table) {
+        *table = g_hash_table_new(g_str_hash, g_str_equal);
+    }
+    g_hash_table_insert(*table, (void *)name, fn);
+}
+
+static SnapshotWalkField *look_up(GHashTable *table, const char *name)
+{
+    return table ? g_hash_table_lookup(table, name) : NULL;
+}
 
 void snapshot_walk_register(const char *name, SnapshotWalkField *fn)
 {
-    if (!registered) {
-        registered = g_hash_table_new(g_str_hash, g_str_equal);
-    }
-    g_hash_table_insert(registered, (void *)name, fn);
+    add_name(&registered, name, fn);
+}
+
+void snapshot_walk_register_addition(const char *name, SnapshotWalkField *fn)
+{
+    add_name(&additions, name, fn);
 }
 
 /* Fields that are plain memory, whatever byte order they are written in */
@@ -201,8 +220,7 @@ static void add_element(SnapshotWalk *w, const VMStateField *field, void *at,
     } else if (field->info == &vmstate_info_tmp) {
         add_temporary(w, field, at, size);
     } else if (!absent(w)) {
-        known = registered ? g_hash_table_lookup(registered, field->info->name)
-                           : NULL;
+        known = look_up(registered, field->info->name);
         if (known) {
             known(w, at, size);
         } else {
@@ -366,6 +384,16 @@ static void add_end(SnapshotWalk *w, const VMStateDescription *vmsd,
     }
 }
 
+static void add_addition(SnapshotWalk *w, const VMStateDescription *vmsd,
+                         void *opaque)
+{
+    SnapshotWalkField *known = look_up(additions, vmsd->name);
+
+    if (known && !absent(w)) {
+        known(w, opaque, 0);
+    }
+}
+
 static bool add_exists(SnapshotWalk *w, const VMStateField *field, void *opaque,
                        int version_id)
 {
@@ -385,7 +413,7 @@ static bool add_exists(SnapshotWalk *w, const VMStateField *field, void *opaque,
     return step.exists.answer;
 }
 
-/* Everything that vmstate_{save,load}_state() do, in the same order */
+/* All that vmstate_{save,load}_state() do, in the same order, and additions */
 static void add_description(SnapshotWalk *w, const VMStateDescription *vmsd,
                             void *opaque, int version_id)
 {
@@ -405,6 +433,7 @@ static void add_description(SnapshotWalk *w, const VMStateDescription *vmsd,
             add_field(w, field, opaque);
         }
     }
+    add_addition(w, vmsd, opaque);
     for (; sub && *sub; sub++) {
         add_needed(w, *sub, opaque);
     }

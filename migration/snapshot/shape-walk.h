@@ -23,6 +23,16 @@ typedef void SnapshotWalkField(SnapshotWalk *w, void *at, size_t size);
 void snapshot_walk_register(const char *name, SnapshotWalkField *fn);
 
 /**
+ * snapshot_walk_register_addition: @fn adds to all descriptions of this @name
+ *
+ * What it adds is in no section: memory that the device has computed from
+ * guest RAM, which goes back without the device being told.  It is compared
+ * and put back as if it were, by snapshot_walk_memory() only.  @fn gets what
+ * is described, and no size.
+ */
+void snapshot_walk_register_addition(const char *name, SnapshotWalkField *fn);
+
+/**
  * snapshot_walk_memory: the field reads this memory, and loading just writes it
  */
 void snapshot_walk_memory(SnapshotWalk *w, void *at, size_t len);
