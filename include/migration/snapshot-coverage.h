@@ -82,6 +82,7 @@ void snapshot_coverage_gen_cut(const struct DisasContextBase *db);
 void snapshot_coverage_set_root(CPUState *cpu, uint64_t root);
 void snapshot_coverage_enter(CPUState *cpu, uint64_t pc, uint64_t sp);
 void snapshot_coverage_leave(CPUState *cpu, uint64_t pc, uint64_t sp);
+void snapshot_coverage_leave_call(CPUState *cpu);
 
 /* A block is being translated; code that comes now is executed first. */
 static inline void
@@ -120,12 +121,20 @@ snapshot_coverage_interrupt(CPUState *cpu, uint64_t pc, uint64_t sp)
     }
 }
 
-/* The guest has returned from one to @pc and @sp. */
+/* The guest has returned from one, or from an exception, to @pc and @sp. */
 static inline void
 snapshot_coverage_return(CPUState *cpu, uint64_t pc, uint64_t sp)
 {
     if (unlikely(snapshot_coverage_on)) {
         snapshot_coverage_leave(cpu, pc, sp);
+    }
+}
+
+/* The guest returns from a system call to user mode. */
+static inline void snapshot_coverage_call_return(CPUState *cpu)
+{
+    if (unlikely(snapshot_coverage_on)) {
+        snapshot_coverage_leave_call(cpu);
     }
 }
 

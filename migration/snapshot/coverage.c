@@ -18,7 +18,10 @@
  * Interrupts come when they like and are no property of an input.  What is
  * executed from an interrupt to the return from it to the same place, by the
  * same stack pointer, does not count, and then the block before the interrupt
- * is the one before.  A machine that is restored is in no interrupt.
+ * is the one before.  But a kernel may go on with another thread at the end of
+ * an interrupt.  There is no user's code in an interrupt, so what is executed
+ * after any other return to user mode counts again, and the thread that was
+ * interrupted is not forgotten.  A machine that is restored is in no interrupt.
  *
  * Host memory that translated code knows of is never freed, as there is no
  * telling when the last block is gone.
@@ -279,6 +282,7 @@ void snapshot_coverage_begin(void)
         c->previous = 0;
         c->rest = 0;
         c->interrupted = false;
+        c->n_places = 0;
         c->in_process = is_process(root_of(cpu));
         aim(c);
     }
@@ -304,29 +308,85 @@ void snapshot_coverage_set_root(CPUState *cpu, uint64_t root)
     aim(c);
 }
 
+/* Page tables of the user's code that the vCPU is at, 0: not in user mode */
+static uint64_t space_of(CPUState *cpu)
+{
+#ifdef TARGET_I386
+    if ((cpu_env(cpu)->hflags & HF_CPL_MASK) == 3) {
+        return extract64(root_of(cpu), 0, ROOT_BITS) & ~ROOT_IGNORED;
+    }
+#endif
+    return 0;
+}
+
+/* Forget the place with this number. */
+static void drop_place(SnapshotCoverageCpu *c, unsigned int i)
+{
+    c->n_places--;
+    memmove(&c->places[i], &c->places[i + 1],
+            (c->n_places - i) * sizeof(c->places[0]));
+}
+
+/* The interrupt is over, and nothing has happened since @place. */
+static void go_on_from(SnapshotCoverageCpu *c,
+                       const SnapshotCoveragePlace *place)
+{
+    c->interrupted = false;
+    c->previous = place->previous;
+    c->rest = place->rest;
+    aim(c);
+}
+
 void snapshot_coverage_enter(CPUState *cpu, uint64_t pc, uint64_t sp)
 {
     SnapshotCoverageCpu *c = state_of(cpu->cpu_index);
 
     /* One that interrupts another returns into that one. */
-    if (!c->interrupted) {
-        c->interrupted = true;
-        c->resume = c->previous;
-        c->resume_rest = c->rest;
-        c->pc = pc;
-        c->sp = sp;
-        aim(c);
+    if (c->interrupted) {
+        return;
+    }
+    if (c->n_places == SNAPSHOT_COVERAGE_PLACES) {
+        drop_place(c, 0);
+    }
+    c->places[c->n_places++] = (SnapshotCoveragePlace) {
+        .pc = pc,
+        .sp = sp,
+        .space = space_of(cpu),
+        .previous = c->previous,
+        .rest = c->rest,
+    };
+    c->interrupted = true;
+    aim(c);
+}
+
+/* Another thread goes on than was interrupted, as if that had called it. */
+static void go_on_elsewhere(SnapshotCoverageCpu *c)
+{
+    if (c->interrupted) {
+        go_on_from(c, &c->places[c->n_places - 1]);
     }
 }
 
 void snapshot_coverage_leave(CPUState *cpu, uint64_t pc, uint64_t sp)
 {
     SnapshotCoverageCpu *c = state_of(cpu->cpu_index);
+    uint64_t space = space_of(cpu);
 
-    if (c->interrupted && c->pc == pc && c->sp == sp) {
-        c->interrupted = false;
-        c->previous = c->resume;
-        c->rest = c->resume_rest;
-        aim(c);
+    for (unsigned int i = c->n_places; i > 0; i--) {
+        const SnapshotCoveragePlace *place = &c->places[i - 1];
+
+        if (place->pc == pc && place->sp == sp && place->space == space) {
+            go_on_from(c, place);
+            drop_place(c, i - 1);
+            return;
+        }
     }
+    if (space) {
+        go_on_elsewhere(c);
+    }
+}
+
+void snapshot_coverage_leave_call(CPUState *cpu)
+{
+    go_on_elsewhere(state_of(cpu->cpu_index));
 }

@@ -8,6 +8,17 @@
 
 #include "exec/vaddr.h"
 
+/* A place that was interrupted, and that nobody has returned to yet */
+typedef struct SnapshotCoveragePlace {
+    uint64_t pc, sp;
+    uint64_t space;         /* page tables of a user's code, 0: the kernel's */
+    uint32_t previous;      /* SnapshotCoverageCpu.previous and .rest then */
+    uint32_t rest;
+} SnapshotCoveragePlace;
+
+/* Threads that were interrupted in a run and switched from, at most */
+#define SNAPSHOT_COVERAGE_PLACES 8
+
 /*
  * What translated code reads and writes, one for each vCPU.  Whether an edge
  * counts is a matter of where the pointers lead: to the map, or to memory that
@@ -21,14 +32,13 @@ typedef struct SnapshotCoverageCpu {
 
     /* The rest is not for translated code. */
     bool in_process;        /* the page tables are those of the process */
-    bool interrupted;       /* an interrupt is being handled, which began */
-    uint32_t resume;        /* with this ->previous */
-    uint32_t resume_rest;   /* and this ->rest */
-    uint64_t pc, sp;        /* here */
+    bool interrupted;       /* at the last of these places, by what goes on */
+    unsigned int n_places;
+    SnapshotCoveragePlace places[SNAPSHOT_COVERAGE_PLACES];
 } SnapshotCoverageCpu;
 
 /* log2 of their size, for an array of them */
-#define SNAPSHOT_COVERAGE_CPU_SHIFT 6
+#define SNAPSHOT_COVERAGE_CPU_SHIFT 9
 
 QEMU_BUILD_BUG_ON(sizeof(SnapshotCoverageCpu) >
                   1 << SNAPSHOT_COVERAGE_CPU_SHIFT);

@@ -129,6 +129,17 @@ def check_interrupts(bench):
     equal("edges of interrupts", [edges(each) for each in maps[1:]], [0] * 5)
 
 
+def check_switch(bench):
+    """What the kernel goes on with at the end of an interrupt of another
+    process counts.
+    """
+    maps = maps_of(bench.command("cover here", "afl=on,coverage=tcg"),
+                   [b"w"] + [b"b"] * 5)
+    work, *found = [edges(coverage) for coverage in maps]
+    if min(found) < work:
+        raise AssertionError(f"{work} edges, and with a switch {found}")
+
+
 def check_cut(bench):
     """Where the end of a budget of instructions takes a block apart does not
     show in the map, and neither does it in blocks that access a device.
@@ -206,6 +217,7 @@ def checks(tap, bench):
     tap.check("no KCOV", check_no_kcov, bench)
     tap.check("one process, two vCPUs", check_process, two)
     tap.check("interrupts", check_interrupts, bench)
+    tap.check("threads switched in interrupts", check_switch, bench)
     tap.check("blocks cut apart", check_cut, bench)
     tap.check("the same map each time", check_exact, bench)
     tap.check("vfat: seeds", check_seeds, bench)

@@ -4,6 +4,8 @@
  *
  *     w     work in this process
  *     c     work in a child process, in other code of the same program
+ *     b     the same work as with "w", which the kernel goes on with at the end
+ *           of an interrupt of the child, which loops
  *     s     only loop, for longer than it takes to a timer interrupt
  *     k     system calls
  *     t     wait for as many units of time as the second byte says, then go
@@ -32,6 +34,7 @@
 #define STEPS_DEVICE    20000
 
 #define WAIT_US     50      /* a unit of time */
+#define CHILD_US    20000   /* the child does nothing but loop by then */
 
 #define PAGE        ((uintptr_t)4096)
 
@@ -71,6 +74,9 @@ static void child(int from, int to)
     char letter;
 
     while (read(from, &letter, 1) == 1) {
+        while (letter == 'b') {
+            sink++;
+        }
         other_work();
         if (write(to, &letter, 1) != 1) {
             break;
@@ -91,6 +97,13 @@ static void run(SnapRuns *runs, const uint8_t *data, int to, int from)
         if (write(to, &letter, 1) != 1 || read(from, &letter, 1) != 1) {
             exit(EXIT_FAILURE);
         }
+        break;
+    case 'b':
+        if (write(to, &letter, 1) != 1) {
+            exit(EXIT_FAILURE);
+        }
+        usleep(CHILD_US);
+        work(STEPS_SHORT);
         break;
     case 's':
         work(STEPS_LONG);
