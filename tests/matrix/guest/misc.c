@@ -154,12 +154,13 @@ static void paint(const Screen *s, uint32_t colour, uint32_t lines)
 static void screen_use(Device *dev, uint32_t round)
 {
     const Screen *s = dev->state;
-    uint32_t first;
+    uint32_t last;
 
+    /* The last of the line: the console's cursor may blink at the first. */
     paint(s, round * 0x10101, 8);
-    if (pread(s->fd, &first, sizeof(first), 0) != sizeof(first) ||
-        first != round * 0x10101) {
-        fail("the first pixel is 0x%08x", first);
+    if (pread(s->fd, &last, sizeof(last), s->length - sizeof(last)) !=
+        sizeof(last) || last != round * 0x10101) {
+        fail("the last pixel of the first line is 0x%08x", last);
     }
     paint(s, SCREEN_COLOUR, round ? 8 : s->lines);
 }
