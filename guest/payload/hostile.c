@@ -17,7 +17,7 @@
 #define REGISTERS       0xa0
 
 /* Commands before the first input is asked for, at most */
-#define EARLY_COMMANDS  500
+#define EARLY_COMMANDS  100
 
 /* Shared with the host: what the others know of it */
 #define CONTROL_SIZE    0x10000

@@ -216,6 +216,8 @@ def check_in_flight(vm, disks, rounds):
 
 def check_limit(vm, disks):
     """Where memory ends the guest gets errors, and a restore heals them."""
+    # What the kernel prints of errors may come when an answer is waited for.
+    vm.must("dmesg -n 1")
     before = vm.must("checksums")
     vm.qmp("x-snapshot-device-save", **{"disk-limit": 1 << 20})
     for disk in disks:

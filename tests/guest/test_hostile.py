@@ -36,7 +36,7 @@ QUESTIONS = ("query-status", "x-snapshot-device-query", "query-cpus-fast")
 
 RUN_MS = 60         # limit of a run, by the device
 RUN_S = 20          # and by us: then QEMU does not get on
-START_S = 4         # it may have lost its way before it asks for an input
+START_S = 10        # it may have lost its way before it asks for an input
 LONGEST = 2000      # bytes of an input
 ENDS = 8            # different ones, or one in so many runs:
 RUNS_PER_END = 30
