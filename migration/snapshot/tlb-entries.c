@@ -209,7 +209,6 @@ static bool call_for(int mmu_idx, const CPUTLBEntry *e,
         .mmu_idx = mmu_idx,
         .addr = address_of(e),
         .phys = full->phys_addr,
-        .read = e->addr_read != -1,
         .write = e->addr_write != -1,
         .exec = e->addr_code != -1,
     };

@@ -60,7 +60,7 @@ typedef struct SnapshotTlbEntry {
     vaddr addr;
     hwaddr phys;
     ram_addr_t ram;             /* where it is, if @write */
-    bool read, write, exec;
+    bool write, exec;
     bool open;                  /* RAM, and stores take no slow path */
 } SnapshotTlbEntry;
 

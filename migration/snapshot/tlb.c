@@ -202,9 +202,17 @@ void snapshot_tlb_saved(const SnapshotRam *ram, bool keep)
  * Restore
  */
 
-void snapshot_tlb_begin(bool keep)
+/* Does @cpu translate addresses as it did at the save? */
+static bool same_regime(CPUState *cpu)
 {
     SnapshotRegime now;
+
+    return snapshot_regime(cpu, &now) &&
+           !memcmp(&now, &tlb_of(cpu)->regime, sizeof(now));
+}
+
+void snapshot_tlb_begin(bool keep)
+{
     CPUState *cpu;
 
     snapshot_tlb_restoring = keep && snapshot_tlb_on &&
@@ -215,10 +223,7 @@ void snapshot_tlb_begin(bool keep)
         return;
     }
     CPU_FOREACH(cpu) {
-        Tlb *t = tlb_of(cpu);
-
-        t->keep = snapshot_regime(cpu, &now) &&
-                  !memcmp(&now, &t->regime, sizeof(now));
+        tlb_of(cpu)->keep = same_regime(cpu);
     }
 }
 
@@ -311,11 +316,8 @@ static void close_opened(CPUState *cpu, Tlb *t)
 static bool end_for(CPUState *cpu)
 {
     Tlb *t = tlb_of(cpu);
-    SnapshotRegime now;
 
-    if (tlb.all || !t->keep || t->n_opened > OPENED_MAX ||
-        !snapshot_regime(cpu, &now) ||
-        memcmp(&now, &t->regime, sizeof(now))) {
+    if (tlb.all || !t->keep || t->n_opened > OPENED_MAX || !same_regime(cpu)) {
         flush(cpu);
         t->n_opened = 0;
         return false;
