@@ -83,6 +83,7 @@ typedef struct SnapshotAfl {
     SnapshotHost parent;
     bool has_input;             /* inputs come in shared memory */
     pid_t helper;               /* 0: none */
+    pid_t last_helper;          /* the same, or the one before */
     int helper_fd;              /* at its end when the helper is */
     QEMUTimer *start_up, *beat;
     bool same_run;              /* as at the last beat */
@@ -177,6 +178,7 @@ static bool start_helper(SnapshotAfl *a)
         close(fds[0]);
         return false;
     }
+    a->last_helper = a->helper;
     qatomic_set(&snapshot_kept->helper, a->helper);
     a->helper_fd = fds[0];
     qemu_set_fd_handler(a->helper_fd, helper_died, NULL, a);
@@ -313,7 +315,8 @@ static bool take_pid(SnapshotKeptPhase phase)
 static void afl_ended(SnapshotHost *h, const SnapshotEnd *end)
 {
     SnapshotAfl *a = container_of(h, SnapshotAfl, parent);
-    uint32_t words[] = { a->helper, snapshot_end_wait_status(end) };
+    /* Who has killed a helper of unknown pid is not afl-fuzz, which ends at 0. */
+    uint32_t words[] = { a->last_helper, snapshot_end_wait_status(end) };
 
     if (end->kind != SNAPSHOT_END_DONE) {
         snapshot_end_print(stderr, "snapshot", h->shared, end);
@@ -369,7 +372,7 @@ static void beat(void *opaque)
 {
     SnapshotAfl *a = opaque;
 
-    if (a->same_run && take_pid(SNAPSHOT_KEPT_GOING)) {
+    if (a->same_run && a->helper && take_pid(SNAPSHOT_KEPT_GOING)) {
         put_word(a->helper);
     }
     a->same_run = true;
