@@ -208,9 +208,14 @@ class Campaign:
 
     def wait_for_runs(self):
         """Wait until it has begun, and written its figures.  Returns them."""
-        becomes("pid in the figures",
-                lambda: figures(self.out).get("fuzzer_pid"),
-                str(self.process.pid), LONG_TIMEOUT)
+        def has_begun():
+            if self.process.poll() is not None:
+                raise AssertionError("afl-fuzz has ended: " +
+                                     self.last_words())
+            return figures(self.out).get("fuzzer_pid")
+
+        becomes("pid in the figures", has_begun, str(self.process.pid),
+                LONG_TIMEOUT)
         return figures(self.out)
 
     def runs(self):
