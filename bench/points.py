@@ -7,9 +7,16 @@ import machines
 import rate
 
 
-def warm_up(pages):
-    """How many restores to make first, to see how fast this host is."""
-    return 100 if pages < 1000 else 20
+def how_many(run, wanted):
+    """How many restores take @wanted seconds.
+
+    @run(count) makes some, which warm the host up, and returns how long that
+    took.  A time is believed from 50 ms on: of less, much is the console's.
+    """
+    count = 20
+    while (seconds := run(count)) < 0.05:
+        count *= 4
+    return max(10, int(count / seconds * wanted))
 
 
 def percentile(latency, percent):
@@ -46,16 +53,9 @@ def describe(query, seconds):
     }
 
 
-def how_many(count, seconds, wanted):
-    """How many restores take @wanted seconds, if @count took @seconds."""
-    return max(count // 2, int(count / seconds * wanted))
-
-
 def once(vm, pages, seconds):
     """Measure the guest's loop for about so many seconds."""
-    first = warm_up(pages)
-    warm, _ = rate.measure(vm, first, pages)
-    count = how_many(first, warm, seconds)
+    count = how_many(lambda n: rate.measure(vm, n, pages)[0], seconds)
     took, _ = rate.measure(vm, count, pages)
     return describe(vm.qmp("x-snapshot-device-query"), took)
 
@@ -79,18 +79,17 @@ def linux_point(vm, machine, engine, pages, seconds, rounds=1):
 
 
 def payload_run(machine, work, engine, pages, count):
-    """Start the bare-metal payload; returns what was measured."""
+    """Start the bare-metal payload; returns seconds, what was measured."""
     with machines.bare_metal(machine, work, engine,
                              f"restores={count} dirty={pages}") as vm:
         took = rate.time_loop(vm, "rate: begin\n", f"rate: end {count}\n")
-        return describe(vm.qmp("x-snapshot-device-query"), took)
+        return took, describe(vm.qmp("x-snapshot-device-query"), took)
 
 
 def payload_point(work, machine, engine, pages, seconds):
     """A point of the bare-metal payload."""
-    first = warm_up(pages)
-    warm = payload_run(machine, work, engine, pages, first)
-    count = how_many(first, first / warm["restores_per_s"], seconds)
+    count = how_many(lambda n: payload_run(machine, work, engine, pages, n)[0],
+                     seconds)
+    _, measured = payload_run(machine, work, engine, pages, count)
     return {**vars(machine), "guest": "payload", "dirty_pages": pages,
-            **payload_run(machine, work, engine, pages, count),
-            "engine": engine}
+            **measured, "engine": engine}

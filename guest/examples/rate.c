@@ -22,6 +22,9 @@
 
 #include "snapshot.h"
 
+/* How long the rest of the guest has to come to an end with its work */
+#define REST_US 100000
+
 static int fail(const char *what, const char *why)
 {
     fprintf(stderr, "rate: %s: %s\n", what, why);
@@ -65,6 +68,8 @@ int main(int argc, char **argv)
     if (memory == MAP_FAILED) {
         return fail("memory", strerror(errno));
     }
+    /* What another vCPU has in hand at the save would come back each time. */
+    usleep(REST_US);
     result = snapshot_save(dev, &restores);
     if (result != SNAPSHOT_RES_DONE) {
         return fail("save", snapshot_strerror(result));
