@@ -8,6 +8,7 @@ measured, not whether all aims were reached.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -41,10 +42,6 @@ class Settings:
         kinds = (Machine("pc"), aims.MAIN, Machine("q35"))
         self.curve = [replace(kind, ram_mib=size)
                       for size in sizes for kind in kinds]
-        # Only for the comparison with those above
-        self.single = [Machine("pc", vcpus=2)]
-        if quick:
-            self.single.append(replace(aims.MAIN, ram_mib=4096))
 
 
 class Bench:
@@ -54,7 +51,8 @@ class Bench:
         self.settings = settings
         self.work = work
         self.floor = floor
-        self.result = {"host": host_facts(), "points": [], "baselines": {}}
+        self.result = {"host": host_facts(), "points": [], "pairs": {},
+                       "baselines": {}}
         self.start = time.monotonic()
 
     def say(self, text):
@@ -87,6 +85,24 @@ class Bench:
                         *((seconds / 2, ROUNDS) if main else (seconds, 1))))
             if machine == aims.MAIN:
                 self.on_main_machine(vm)
+
+    def pair(self, name, one, other):
+        """Measure two machines in turns: the speed of a host that others use,
+        too, may have changed within minutes.
+        """
+        self.say(f"{name}: booting Linux twice")
+        with contextlib.ExitStack() as stack:
+            vms = [stack.enter_context(machines.linux(
+                machine, stack.enter_context(tempfile.TemporaryDirectory(
+                    dir=self.work)))) for machine in (one, other)]
+            for vm in vms:
+                machines.set_property(vm, "engine", "copy")
+            rates = [[points.once(vm, aims.PAGES, self.settings.seconds / 2)
+                      ["restores_per_s"] for vm in vms]
+                     for _ in range(ROUNDS)]
+        self.result["pairs"][name] = rates
+        for each in rates:
+            self.say("    {:9,.0f}/s, {:9,.0f}/s".format(*each))
 
     def on_main_machine(self, vm):
         """Baselines that need the machine that most aims are about."""
@@ -132,8 +148,8 @@ class Bench:
         """Measure everything.  Returns the result."""
         for machine in self.settings.curve:
             self.linux(machine, ENGINES, self.settings.pages)
-        for machine in self.settings.single:
-            self.linux(machine, ("copy",), (aims.PAGES,))
+        for name, one, other, _ in aims.PAIRS:
+            self.pair(name, one, other)
         self.other_baselines()
         problem = kvm_problem(self.work)
         if problem:

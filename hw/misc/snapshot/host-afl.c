@@ -315,7 +315,7 @@ static bool take_pid(SnapshotKeptPhase phase)
 static void afl_ended(SnapshotHost *h, const SnapshotEnd *end)
 {
     SnapshotAfl *a = container_of(h, SnapshotAfl, parent);
-    /* Who has killed a helper of unknown pid is not afl-fuzz, which ends at 0. */
+    /* Never 0, at which afl-fuzz ends: somebody else may kill a helper. */
     uint32_t words[] = { a->last_helper, snapshot_end_wait_status(end) };
 
     if (end->kind != SNAPSHOT_END_DONE) {
