@@ -16,8 +16,7 @@ import termios
 import time
 
 import afl_client
-from campaign import (NAMES, Campaign, Monitor, descendants, figures,
-                      remove_segments)
+from campaign import (NAMES, Campaign, Monitor, descendants, remove_segments)
 from tap import Tap, becomes, equal
 from vm import LONG_TIMEOUT, TIMEOUT, children, gone, payload
 
@@ -225,6 +224,8 @@ def check_killed(work):
         # Ctrl-C, with which people end theirs
         campaign.process.send_signal(signal.SIGINT)
         equal("exit code of afl-fuzz", campaign.process.wait(LONG_TIMEOUT), 0)
+    if campaign.runs() < 2000:
+        raise AssertionError(f"{campaign.runs()} runs")
     if not gone(keeper, SOON):
         raise AssertionError("the keeper outlives afl-fuzz")
 
