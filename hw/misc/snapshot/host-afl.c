@@ -82,9 +82,8 @@ const char snapshot_afl_signature[] __attribute__((used)) =
 typedef struct SnapshotAfl {
     SnapshotHost parent;
     bool has_input;             /* inputs come in shared memory */
-    pid_t helper;               /* 0: none */
-    pid_t last_helper;          /* the same, or the one before */
-    int helper_fd;              /* at its end when the helper is */
+    pid_t helper;               /* or the one that was */
+    int helper_fd;              /* at its end when the helper is; -1: none */
     QEMUTimer *start_up, *beat;
     bool same_run;              /* as at the last beat */
 } SnapshotAfl;
@@ -138,13 +137,13 @@ static void G_NORETURN sleep_until_killed(int fds[2], pid_t parent)
 
 static void bury_helper(SnapshotAfl *a)
 {
-    if (a->helper) {
+    if (a->helper_fd >= 0) {
         qemu_set_fd_handler(a->helper_fd, NULL, NULL, NULL);
         close(a->helper_fd);
         kill(a->helper, SIGKILL);
         waitpid(a->helper, NULL, 0);
         qatomic_set(&snapshot_kept->helper, 0);
-        a->helper = 0;
+        a->helper_fd = -1;
     }
 }
 
@@ -159,28 +158,27 @@ static void helper_died(void *opaque)
 
 static bool start_helper(SnapshotAfl *a)
 {
-    pid_t self = getpid();
+    pid_t self = getpid(), helper;
     int fds[2];
 
     if (!g_unix_open_pipe(fds, FD_CLOEXEC, NULL)) {
         return false;
     }
-    a->helper = fork();
-    if (a->helper == 0) {
+    helper = fork();
+    if (helper == 0) {
         int keep[2] = { MIN(fds[1], SNAPSHOT_AFL_CONTROL),
                         MAX(fds[1], SNAPSHOT_AFL_CONTROL) };
 
         sleep_until_killed(keep, self);
     }
     close(fds[1]);
-    if (a->helper < 0) {
-        a->helper = 0;
+    if (helper < 0) {
         close(fds[0]);
         return false;
     }
-    a->last_helper = a->helper;
-    qatomic_set(&snapshot_kept->helper, a->helper);
+    a->helper = helper;
     a->helper_fd = fds[0];
+    qatomic_set(&snapshot_kept->helper, helper);
     qemu_set_fd_handler(a->helper_fd, helper_died, NULL, a);
     return true;
 }
@@ -288,7 +286,7 @@ static SnapshotNext afl_next(SnapshotHost *h)
     if (was_killed) {
         bury_helper(a);
     }
-    if ((!a->helper && !start_helper(a)) ||
+    if ((a->helper_fd < 0 && !start_helper(a)) ||
         (!a->has_input && !read_input(a))) {
         return SNAPSHOT_NEXT_OVER;
     }
@@ -316,7 +314,7 @@ static void afl_ended(SnapshotHost *h, const SnapshotEnd *end)
 {
     SnapshotAfl *a = container_of(h, SnapshotAfl, parent);
     /* Never 0, at which afl-fuzz ends: somebody else may kill a helper. */
-    uint32_t words[] = { a->last_helper, snapshot_end_wait_status(end) };
+    uint32_t words[] = { a->helper, snapshot_end_wait_status(end) };
 
     if (end->kind != SNAPSHOT_END_DONE) {
         snapshot_end_print(stderr, "snapshot", h->shared, end);
@@ -372,7 +370,7 @@ static void beat(void *opaque)
 {
     SnapshotAfl *a = opaque;
 
-    if (a->same_run && a->helper && take_pid(SNAPSHOT_KEPT_GOING)) {
+    if (a->same_run && a->helper_fd >= 0 && take_pid(SNAPSHOT_KEPT_GOING)) {
         put_word(a->helper);
     }
     a->same_run = true;
@@ -475,6 +473,7 @@ SnapshotHost *snapshot_host_afl(SnapshotShared *shared,
     a->parent.ops = &afl_ops;
     a->parent.shared = shared;
     a->parent.fd = SNAPSHOT_AFL_CONTROL;
+    a->helper_fd = -1;
     if (!snapshot_afl_attach_map(shared, config->map_size, errp)) {
         if (shared->map.host) {
             /* afl-fuzz does not show what we say, but knows this mistake. */

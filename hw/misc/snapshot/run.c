@@ -260,8 +260,6 @@ static SnapshotResult end_run(SnapshotRuns *r, SnapshotEndKind kind)
         if (res == SNAPSHOT_RESULT_BUSY) {
             return res;
         }
-    }
-    if (!keep) {
         count_time(r, &r->counts.restore);
     }
     snapshot_coverage_end();
