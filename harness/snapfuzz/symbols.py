@@ -61,7 +61,6 @@ class Program:
         return [line.strip() for line in done.stdout.splitlines()
                 if not line.startswith("??")]
 
-
     def function(self, name):
         """The address of a function, or None."""
         try:
