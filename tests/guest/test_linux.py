@@ -261,7 +261,7 @@ def check_kernel_log(vm):
 
 
 def run_checks(tap, vm, args):
-    """All checks, with both engines."""
+    """All checks, with both engines; of a machine with much RAM, some."""
     large = args.memory > 1024
 
     def check(name, function, *more):
@@ -273,15 +273,17 @@ def run_checks(tap, vm, args):
     check("udev rule for users that are not root", check_nonroot)
     for engine in ("copy", "remap"):
         vm.qmp("qom-set", path=DEVICE, property="engine", value=engine)
-        check(f"{engine}: snapctl in the shell", check_shell, engine)
-        check(f"{engine}: rewind example", check_rewind)
-        check(f"{engine}: levels from the shell", check_push)
         check(f"{engine}: levels example", check_levels)
         check(f"{engine}: log that is kept", check_keep)
         check(f"{engine}: state of all kinds", check_dirty, 3 if large else 10)
-        check(f"{engine}: serial trigger", check_serial, "/dev/ttyS1")
         check(f"{engine}: QMP", check_qmp, engine, args.memory << 20)
-        check(f"{engine}: busy guest", check_busy, 2 if large else 5)
+        if large:
+            continue        # the others have nothing to do with how much it is
+        check(f"{engine}: snapctl in the shell", check_shell, engine)
+        check(f"{engine}: rewind example", check_rewind)
+        check(f"{engine}: levels from the shell", check_push)
+        check(f"{engine}: serial trigger", check_serial, "/dev/ttyS1")
+        check(f"{engine}: busy guest", check_busy, 5)
     check("kernel log", check_kernel_log)
 
 
