@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 
+from campaign import descendants
 from tap import Tap, equal
 from vm import (BUILD, LONG_TIMEOUT, QEMU, ROOT, TIMEOUT, X86_64, children,
                 gone, payload)
@@ -85,7 +86,7 @@ class Bench:
         try:
             errors = process.communicate(timeout=LONG_TIMEOUT)[1]
         except subprocess.TimeoutExpired:
-            for pid in list(family(process.pid)):
+            for pid in [*descendants(process.pid), process.pid]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             raise AssertionError(
@@ -101,13 +102,6 @@ class Bench:
                  if name.startswith(kind + "-")]
         equal(f"number of files {kind}-*", len(names), 1)
         return self.path(names[0])
-
-
-def family(pid):
-    """The pids of a process and of all that it has started."""
-    yield pid
-    for child in children(pid):
-        yield from family(child)
 
 
 def contains(text, *parts):
