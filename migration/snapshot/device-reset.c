@@ -20,22 +20,6 @@ static int reset_child(Object *child, void *unused)
     return 0;
 }
 
-void snapshot_device_end_transfer(I2CBus *bus)
-{
-    I2CNode *node, *next;
-
-    QLIST_FOREACH_SAFE(node, &bus->current_devs, next, next) {
-        I2CSlaveClass *sc = I2C_SLAVE_GET_CLASS(node->elt);
-
-        if (sc->event) {
-            sc->event(node->elt, I2C_FINISH);
-        }
-        QLIST_REMOVE(node, next);
-        g_free(node);
-    }
-    bus->broadcast = false;
-}
-
 /* The chip that asks the guest to give up PCI devices, NULL: there is none */
 static AcpiPciHpState *unplugger(void)
 {

@@ -7,7 +7,6 @@
 #ifndef MIGRATION_SNAPSHOT_DEVICE_RESET_H
 #define MIGRATION_SNAPSHOT_DEVICE_RESET_H
 
-#include "hw/i2c/i2c.h"
 #include "hw/qdev-core.h"
 
 /**
@@ -17,13 +16,5 @@
  * interrupt lines change.
  */
 void snapshot_device_reset(DeviceState *dev);
-
-/**
- * snapshot_device_end_transfer: make @bus idle
- *
- * An I2C bus is in the middle of a transfer if it has current devices.  Its
- * loader adds one, but takes none away.
- */
-void snapshot_device_end_transfer(I2CBus *bus);
 
 #endif

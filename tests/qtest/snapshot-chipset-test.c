@@ -309,28 +309,125 @@ static void test_cpu_hotplug(const void *data)
     snap_end(s);
 }
 
-/* In the middle of a transfer on the SMBus, from the EEPROM of a DIMM */
-static void test_smbus(void)
+/* The SMBus of a pc, at 0x700 */
+#define SMBUS_STATUS 0x700
+#define SMBUS_CONTROL 0x702
+#define SMBUS_COMMAND 0x703
+#define SMBUS_ADDRESS 0x704
+#define SMBUS_DATA1 0x706
+#define SMBUS_BLOCK 0x707
+
+#define SMBUS_DONE 0x02
+#define SMBUS_BYTE 0x81         /* busy, one byte of a block is there */
+#define SMBUS_BLOCK_READ 0x59   /* start one */
+#define SMBUS_BYTE_DATA 0x48    /* start a transfer of a byte */
+#define SMBUS_LAST 0x20         /* it is the last byte of the block */
+
+#define DIMM 0xa0               /* address of its EEPROM */
+
+static Snap *smbus_start(void)
 {
     Snap *s = snap_start(PC);
     QPCIDevice *pm = qpci_device_find(s->bus, QPCI_DEVFN(1, 3));
 
     qpci_config_writel(pm, 0x90, 0x700 | 1);
     qpci_config_writeb(pm, 0xd2, 0x09);
-    qtest_outb(s->qts, 0x704, 0xa0);        /* address */
-    qtest_outb(s->qts, 0x706, 0x00);        /* offset */
+    g_free(pm);
+    return s;
+}
+
+/* Start to read a block from @address, which is even. */
+static void smbus_block(Snap *s, uint8_t address)
+{
+    qtest_outb(s->qts, SMBUS_ADDRESS, address);
+    qtest_outb(s->qts, SMBUS_DATA1, 0x00);      /* offset */
+    qtest_outb(s->qts, SMBUS_CONTROL, SMBUS_BLOCK_READ);
+    g_assert_cmphex(qtest_inb(s->qts, SMBUS_STATUS), ==, SMBUS_BYTE);
+}
+
+static uint8_t smbus_next(Snap *s)
+{
+    uint8_t byte = qtest_inb(s->qts, SMBUS_BLOCK);
+
+    qtest_outb(s->qts, SMBUS_STATUS, 0x80);
+    return byte;
+}
+
+static void smbus_end(Snap *s)
+{
+    qtest_outb(s->qts, SMBUS_CONTROL, SMBUS_LAST);
+    smbus_next(s);
+    g_assert_cmphex(qtest_inb(s->qts, SMBUS_STATUS), ==, SMBUS_DONE);
+    qtest_outb(s->qts, SMBUS_STATUS, SMBUS_DONE);
+}
+
+static void smbus_write(Snap *s, uint8_t address)
+{
+    qtest_outb(s->qts, SMBUS_ADDRESS, address);
+    qtest_outb(s->qts, SMBUS_COMMAND, 0x10);
+    qtest_outb(s->qts, SMBUS_CONTROL, SMBUS_BYTE_DATA);
+    qtest_outb(s->qts, SMBUS_STATUS, SMBUS_DONE);
+}
+
+/* In the middle of a transfer from the EEPROM of a DIMM; there was none. */
+static void test_smbus_later(void)
+{
+    Snap *s = smbus_start();
+
     snap_save(s);
     for (int n = 0; n < OFTEN / 4; n++) {
-        qtest_outb(s->qts, 0x702, 0x59);    /* start a block read */
-        g_assert_cmphex(qtest_inb(s->qts, 0x700), ==, 0x81);
+        smbus_block(s, DIMM);
         for (int i = 0; i < n % 4; i++) {
-            qtest_inb(s->qts, 0x707);
-            qtest_outb(s->qts, 0x700, 0x80);
+            smbus_next(s);
         }
         snap_restore(s);
-        g_assert_cmphex(qtest_inb(s->qts, 0x700), ==, 0);
+        g_assert_cmphex(qtest_inb(s->qts, SMBUS_STATUS), ==, 0);
     }
-    g_free(pm);
+    snap_end(s);
+}
+
+/* The other way round: the rest of the block is read again and again. */
+static void test_smbus(void)
+{
+    Snap *s = smbus_start();
+    uint8_t first[8], again[8];
+
+    smbus_block(s, DIMM);
+    smbus_next(s);
+    smbus_next(s);
+    snap_save(s);
+    for (int i = 0; i < ARRAY_SIZE(first); i++) {
+        first[i] = smbus_next(s);
+    }
+    for (int n = 0; n < OFTEN / 4; n++) {
+        if (n & 1) {
+            smbus_end(s);
+        }
+        if (n & 2) {
+            smbus_write(s, DIMM + 2);
+        }
+        snap_restore(s);
+        for (int i = 0; i < ARRAY_SIZE(again); i++) {
+            again[i] = smbus_next(s);
+        }
+        g_assert_cmpmem(first, sizeof(first), again, sizeof(again));
+    }
+    snap_end(s);
+}
+
+/* A transfer to all devices is under way.  Verification sees if it is not. */
+static void test_smbus_broadcast(void)
+{
+    Snap *s = smbus_start();
+
+    qtest_outb(s->qts, SMBUS_ADDRESS, 0);
+    qtest_outb(s->qts, SMBUS_CONTROL, SMBUS_BLOCK_READ);
+    snap_save(s);
+    for (int n = 0; n < OFTEN / 4; n++) {
+        smbus_write(s, 0);
+        smbus_write(s, DIMM);
+        snap_restore(s);
+    }
     snap_end(s);
 }
 
@@ -365,6 +462,9 @@ int main(int argc, char **argv)
     qtest_add_data_func("/snapshot/chipset/q35/cpu-hotplug", &q35_pam,
                         test_cpu_hotplug);
     qtest_add_func("/snapshot/chipset/pc/smbus", test_smbus);
+    qtest_add_func("/snapshot/chipset/pc/smbus-later", test_smbus_later);
+    qtest_add_func("/snapshot/chipset/pc/smbus-broadcast",
+                   test_smbus_broadcast);
     qtest_add_func("/snapshot/chipset/q35/rcba-enabled-later",
                    test_rcba_enabled_later);
     qtest_add_func("/snapshot/chipset/q35/rcba-enabled-before",

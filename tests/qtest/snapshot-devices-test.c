@@ -236,8 +236,8 @@ static void test_ide_later(void)
 }
 
 /*
- * QEMU looks for a subsection behind each structure, and a register that follows
- * one may look like the start of a long name.  Few bytes follow these.
+ * QEMU looks for a subsection behind each structure, and a register that
+ * follows one may look like the start of a long name.  Few bytes follow these.
  */
 static void test_like_a_subsection(void)
 {

@@ -1,0 +1,67 @@
+/*
+ * In-process machine snapshots: transfers on I2C buses.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/module.h"
+#include "i2c.h"
+#include "shape-walk.h"
+
+/*
+ * In I2CBus.saved_address: there is no transfer, or one to all devices.
+ * Addresses have 7 bits.
+ */
+#define IDLE 0xff
+#define BROADCAST 0
+
+void snapshot_i2c_forget(I2CBus *bus)
+{
+    I2CNode *node, *next;
+
+    QLIST_FOREACH_SAFE(node, &bus->current_devs, next, next) {
+        QLIST_REMOVE(node, next);
+        g_free(node);
+    }
+}
+
+void snapshot_i2c_resume(I2CBus *bus)
+{
+    BusChild *kid;
+
+    if (bus->saved_address == IDLE) {
+        return;
+    }
+    bus->broadcast = bus->saved_address == BROADCAST;
+    QTAILQ_FOREACH(kid, &bus->qbus.children, sibling) {
+        I2CSlave *slave = I2C_SLAVE(kid->child);
+        I2CSlaveClass *sc = I2C_SLAVE_GET_CLASS(slave);
+
+        if (sc->match_and_add(slave, bus->saved_address, bus->broadcast,
+                              &bus->current_devs) && !bus->broadcast) {
+            return;
+        }
+    }
+}
+
+void snapshot_i2c_before_load(DeviceState *dev)
+{
+    if (object_dynamic_cast(OBJECT(dev), TYPE_I2C_SLAVE)) {
+        I2C_BUS(qdev_get_parent_bus(dev))->saved_address = IDLE;
+    }
+}
+
+/* No section has this flag, which outlives a broadcast that nobody answers. */
+static void add_broadcast(SnapshotWalk *w, void *at, size_t size)
+{
+    I2CBus *bus = at;
+
+    snapshot_walk_memory(w, &bus->broadcast, sizeof(bus->broadcast));
+}
+
+static void register_addition(void)
+{
+    snapshot_walk_register_addition("i2c_bus", add_broadcast);
+}
+
+migration_init(register_addition);
