@@ -17,6 +17,7 @@
 #include "system/system.h"
 #include "compat-ram.h"
 #include "commands.h"
+#include "dma-held.h"
 #include "internal.h"
 #include "ram-level.h"
 #include "requests.h"
@@ -154,6 +155,8 @@ static SnapshotResult save(SnapshotOp op, const SnapshotRest *rest,
                                 errp)) {
         return SNAPSHOT_RESULT_REFUSED;
     }
+    snapshot_dma_held_find();
+    snapshot_dma_held_mark();
     /* Devices before RAM: to save some of them changes guest RAM. */
     level.devices = snapshot_devices_save(errp);
     if (!level.devices) {
@@ -236,6 +239,7 @@ static SnapshotResult restore(SnapshotOp op, int64_t *since, Error **errp)
     snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_STOP, since);
 
     /* RAM goes first: devices read their rings while they are loaded. */
+    snapshot_dma_held_mark();
     pages = reference ? snapshot_ram_restore_all(engine.ram)
                       : snapshot_ram_restore(engine.ram);
     snapshot_phase_done(SNAPSHOT_DEVICE_PHASE_RAM, since);

@@ -236,6 +236,40 @@ static void test_ide_later(void)
 }
 
 /*
+ * A port of an AHCI controller writes to RAM that it has mapped for good, and
+ * the CPU does not: here what it says after a reset of the port.
+ */
+#define AHCI_FIS (1 * MiB)
+#define AHCI_PORT 0x100
+#define AHCI_FIS_BASE (AHCI_PORT + 0x08)
+#define AHCI_COMMAND (AHCI_PORT + 0x18)
+#define AHCI_SCONTROL (AHCI_PORT + 0x2c)
+
+static void test_ahci(void)
+{
+    Snap *s = snap_start(PC " -device ich9-ahci,id=ahci,addr=6 "
+                         "-device ide-cd,bus=ahci.0");
+    QPCIDevice *ahci = qpci_device_find(s->bus, QPCI_DEVFN(6, 0));
+    QPCIBar bar;
+
+    qpci_device_enable(ahci);
+    bar = qpci_iomap(ahci, 5, NULL);
+    qpci_io_writel(ahci, bar, AHCI_FIS_BASE, AHCI_FIS);
+    qpci_io_writel(ahci, bar, AHCI_COMMAND, 0x16);  /* receive FIS */
+    qtest_memset(s->qts, AHCI_FIS, 0, 256);
+    snap_save(s);
+    for (int n = 0; n < 10; n++) {
+        qpci_io_writel(ahci, bar, AHCI_SCONTROL, 1);
+        qpci_io_writel(ahci, bar, AHCI_SCONTROL, 0);
+        g_assert_cmphex(qtest_readb(s->qts, AHCI_FIS + 0x40), ==, 0x34);
+        snap_restore(s);
+        g_assert_cmphex(qtest_readb(s->qts, AHCI_FIS + 0x40), ==, 0);
+    }
+    g_free(ahci);
+    snap_end(s);
+}
+
+/*
  * QEMU looks for a subsection behind each structure, and a register that
  * follows one may look like the start of a long name.  Few bytes follow these.
  */
@@ -272,6 +306,7 @@ int main(int argc, char **argv)
     qtest_add_func("/snapshot/devices/keyboard-leds", test_keyboard_leds);
     qtest_add_func("/snapshot/devices/ide", test_ide);
     qtest_add_func("/snapshot/devices/ide-later", test_ide_later);
+    qtest_add_func("/snapshot/devices/ahci", test_ahci);
     if (qtest_has_device("am53c974")) {
         qtest_add_func("/snapshot/devices/like-a-subsection",
                        test_like_a_subsection);
