@@ -6,10 +6,13 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/module.h"
+#include "hw/dma/i8257.h"
 #include "hw/intc/arm_gicv3_common.h"
 #include "hw/pci/msix.h"
 #include "hw/pci/pci_device.h"
+#include "hw/scsi/esp.h"
 #include "hw/scsi/scsi.h"
+#include "hw/virtio/virtio-scsi.h"
 #include "shape-fields.h"
 #include "shape-walk.h"
 
@@ -74,6 +77,33 @@ static void gicv3_cpu(SnapshotWalk *w, void *at, size_t size)
     snapshot_walk_memory(w, &cs->hppvlpi, sizeof(cs->hppvlpi));
 }
 
+/* Registers that are not saved: which channels request, and which are done */
+static void dma(SnapshotWalk *w, void *at, size_t size)
+{
+    I8257State *d = at;
+
+    snapshot_walk_memory(w, &d->status, sizeof(d->status));
+}
+
+/* Whether the guest has written a counter that reads as the chip's id else */
+static void esp(SnapshotWalk *w, void *at, size_t size)
+{
+    ESPState *s = at;
+
+    snapshot_walk_memory(w, &s->tchi_written, sizeof(s->tchi_written));
+    snapshot_walk_memory(w, &s->dma_enabled, sizeof(s->dma_enabled));
+    snapshot_walk_memory(w, &s->dma_cb, sizeof(s->dma_cb));
+}
+
+/* The driver may write these to the configuration, which is not saved. */
+static void virtio_scsi(SnapshotWalk *w, void *at, size_t size)
+{
+    VirtIOSCSICommon *vs = at;
+
+    snapshot_walk_memory(w, &vs->sense_size, sizeof(vs->sense_size));
+    snapshot_walk_memory(w, &vs->cdb_size, sizeof(vs->cdb_size));
+}
+
 void snapshot_walk_pci(SnapshotWalk *w, PCIDevice *dev)
 {
     snapshot_walk_guard(w, &dev->version_id, sizeof(dev->version_id));
@@ -89,6 +119,9 @@ static void register_fields(void)
     snapshot_walk_register("msix state", msix_state);
     snapshot_walk_register("scsi-requests", scsi_requests);
     snapshot_walk_register_addition("arm_gicv3_cpu", gicv3_cpu);
+    snapshot_walk_register_addition("dma", dma);
+    snapshot_walk_register_addition("esp", esp);
+    snapshot_walk_register_addition("virtio-scsi", virtio_scsi);
 }
 
 migration_init(register_fields);

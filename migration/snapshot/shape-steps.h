@@ -59,6 +59,7 @@ typedef struct SnapshotAllocation {
 struct SnapshotShape {
     GArray *steps;          /* of SnapshotStep, in the order of vmstate */
     GArray *absent;         /* of SnapshotStep: fields that were not needed */
+    GArray *additions;      /* of SnapshotStep: memory that is in no section */
     GByteArray *copies;     /* of all memory, one after the other */
     GArray *allocations;    /* of SnapshotAllocation */
     GPtrArray *temporaries; /* structures of VMSTATE_WITH_TMP fields */

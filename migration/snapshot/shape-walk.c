@@ -388,9 +388,12 @@ static void add_addition(SnapshotWalk *w, const VMStateDescription *vmsd,
                          void *opaque)
 {
     SnapshotWalkField *known = look_up(additions, vmsd->name);
+    GArray *steps = w->steps;
 
     if (known && !absent(w)) {
+        w->steps = w->shape->additions;
         known(w, opaque, 0);
+        w->steps = steps;
     }
 }
 
@@ -458,6 +461,7 @@ SnapshotShape *snapshot_shape_new(const VMStateDescription *vmsd, void *opaque)
 
     s->steps = w.steps = g_array_new(false, false, sizeof(SnapshotStep));
     s->absent = g_array_new(false, false, sizeof(SnapshotStep));
+    s->additions = g_array_new(false, false, sizeof(SnapshotStep));
     s->copies = g_byte_array_new();
     s->allocations = g_array_new(false, false, sizeof(SnapshotAllocation));
     s->temporaries = g_ptr_array_new_with_free_func(g_free);

@@ -25,10 +25,11 @@ void snapshot_walk_register(const char *name, SnapshotWalkField *fn);
 /**
  * snapshot_walk_register_addition: @fn adds to all descriptions of this @name
  *
- * What it adds is in no section: memory that the device has computed from
- * guest RAM, which goes back without the device being told.  It is compared
- * and put back as if it were, by snapshot_walk_memory() only.  @fn gets what
- * is described, and no size.
+ * What it adds is in no section: registers that the device does not save, or
+ * what it has computed from guest RAM, which goes back without the device being
+ * told.  It is compared, verified and put back as if it were.  @fn gets what is
+ * described, and no size; it may call snapshot_walk_memory() only, for memory
+ * that stays where it is.
  */
 void snapshot_walk_register_addition(const char *name, SnapshotWalkField *fn);
 

@@ -106,6 +106,17 @@ static SnapshotChange compare_step(SnapshotShape *s, const SnapshotStep *step)
     g_assert_not_reached();
 }
 
+bool snapshot_shape_additions_same(const SnapshotShape *shape)
+{
+    for (guint i = 0; i < shape->additions->len; i++) {
+        if (!memory_same(shape, &g_array_index(shape->additions, SnapshotStep,
+                                               i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 SnapshotChange snapshot_shape_compare(SnapshotShape *shape)
 {
     SnapshotChange change = SNAPSHOT_CHANGE_NONE;
@@ -117,8 +128,11 @@ SnapshotChange snapshot_shape_compare(SnapshotShape *shape)
 
         change = MAX(change, compare_step(shape, step));
         if (change == SNAPSHOT_CHANGE_FORM) {
-            break;      /* what follows may not be there any more */
+            return change;  /* what follows may not be there any more */
         }
+    }
+    if (!snapshot_shape_additions_same(shape)) {
+        change = SNAPSHOT_CHANGE_CONTENT;
     }
     return change;
 }
@@ -170,6 +184,11 @@ void snapshot_shape_put_back(const SnapshotShape *shape)
     put_back_steps(shape, shape->steps);
 }
 
+void snapshot_shape_put_back_additions(const SnapshotShape *shape)
+{
+    put_back_steps(shape, shape->additions);
+}
+
 /* Returns false if a hook failed. */
 static bool load_step(const SnapshotShape *s, const SnapshotStep *step)
 {
@@ -204,6 +223,7 @@ bool snapshot_shape_load(const SnapshotShape *shape)
             return false;
         }
     }
+    snapshot_shape_put_back_additions(shape);
     return true;
 }
 
@@ -234,6 +254,7 @@ void snapshot_shape_free(SnapshotShape *shape)
     if (shape) {
         g_array_unref(shape->steps);
         g_array_unref(shape->absent);
+        g_array_unref(shape->additions);
         g_byte_array_unref(shape->copies);
         g_array_unref(shape->allocations);
         g_ptr_array_unref(shape->temporaries);

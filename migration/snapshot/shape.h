@@ -97,6 +97,20 @@ void snapshot_shape_after_load(SnapshotShape *shape);
 void snapshot_shape_put_back(const SnapshotShape *shape);
 
 /**
+ * snapshot_shape_additions_same: is memory that is in no section as it was?
+ *
+ * See snapshot_walk_register_addition().
+ */
+bool snapshot_shape_additions_same(const SnapshotShape *shape);
+
+/**
+ * snapshot_shape_put_back_additions: write that memory back
+ *
+ * For a section that was loaded from its bytes.
+ */
+void snapshot_shape_put_back_additions(const SnapshotShape *shape);
+
+/**
  * snapshot_shape_free: free @shape, which may be NULL
  */
 void snapshot_shape_free(SnapshotShape *shape);
