@@ -56,7 +56,7 @@ static void add_broadcast(SnapshotWalk *w, void *at, size_t size)
 {
     I2CBus *bus = at;
 
-    snapshot_walk_memory(w, &bus->broadcast, sizeof(bus->broadcast));
+    SNAPSHOT_MEMORY(w, bus, broadcast);
 }
 
 static void register_addition(void)

@@ -30,7 +30,7 @@ static void pci_irq_state(SnapshotWalk *w, void *at, size_t size)
 {
     PCIDevice *dev = container_of(at, PCIDevice, irq_state);
 
-    snapshot_walk_memory(w, &dev->irq_state, sizeof(dev->irq_state));
+    SNAPSHOT_MEMORY(w, dev, irq_state);
 }
 
 /* Interrupt routes follow from the table. */
@@ -39,12 +39,11 @@ static void msix_state(SnapshotWalk *w, void *at, size_t size)
     PCIDevice *dev = at;
     size_t n = dev->msix_entries_nr;
 
-    snapshot_walk_guard(w, &dev->cap_present, sizeof(dev->cap_present));
+    SNAPSHOT_GUARD(w, dev, cap_present);
     if (msix_present(dev)) {
-        snapshot_walk_guard(w, &dev->msix_entries_nr,
-                            sizeof(dev->msix_entries_nr));
-        snapshot_walk_guard(w, &dev->msix_table, sizeof(dev->msix_table));
-        snapshot_walk_guard(w, &dev->msix_pba, sizeof(dev->msix_pba));
+        SNAPSHOT_GUARD(w, dev, msix_entries_nr);
+        SNAPSHOT_GUARD(w, dev, msix_table);
+        SNAPSHOT_GUARD(w, dev, msix_pba);
         snapshot_walk_guard(w, dev->msix_table, n * PCI_MSIX_ENTRY_SIZE);
         snapshot_walk_guard(w, dev->msix_pba, DIV_ROUND_UP(n, 8));
     }
@@ -72,9 +71,9 @@ static void gicv3_cpu(SnapshotWalk *w, void *at, size_t size)
 {
     GICv3CPUState *cs = at;
 
-    snapshot_walk_memory(w, &cs->hppi, sizeof(cs->hppi));
-    snapshot_walk_memory(w, &cs->hpplpi, sizeof(cs->hpplpi));
-    snapshot_walk_memory(w, &cs->hppvlpi, sizeof(cs->hppvlpi));
+    SNAPSHOT_MEMORY(w, cs, hppi);
+    SNAPSHOT_MEMORY(w, cs, hpplpi);
+    SNAPSHOT_MEMORY(w, cs, hppvlpi);
 }
 
 /* Registers that are not saved: which channels request, and which are done */
@@ -82,7 +81,7 @@ static void dma(SnapshotWalk *w, void *at, size_t size)
 {
     I8257State *d = at;
 
-    snapshot_walk_memory(w, &d->status, sizeof(d->status));
+    SNAPSHOT_MEMORY(w, d, status);
 }
 
 /* Whether the guest has written a counter that reads as the chip's id else */
@@ -90,9 +89,9 @@ static void esp(SnapshotWalk *w, void *at, size_t size)
 {
     ESPState *s = at;
 
-    snapshot_walk_memory(w, &s->tchi_written, sizeof(s->tchi_written));
-    snapshot_walk_memory(w, &s->dma_enabled, sizeof(s->dma_enabled));
-    snapshot_walk_memory(w, &s->dma_cb, sizeof(s->dma_cb));
+    SNAPSHOT_MEMORY(w, s, tchi_written);
+    SNAPSHOT_MEMORY(w, s, dma_enabled);
+    SNAPSHOT_MEMORY(w, s, dma_cb);
 }
 
 /* The driver may write these to the configuration, which is not saved. */
@@ -100,13 +99,13 @@ static void virtio_scsi(SnapshotWalk *w, void *at, size_t size)
 {
     VirtIOSCSICommon *vs = at;
 
-    snapshot_walk_memory(w, &vs->sense_size, sizeof(vs->sense_size));
-    snapshot_walk_memory(w, &vs->cdb_size, sizeof(vs->cdb_size));
+    SNAPSHOT_MEMORY(w, vs, sense_size);
+    SNAPSHOT_MEMORY(w, vs, cdb_size);
 }
 
 void snapshot_walk_pci(SnapshotWalk *w, PCIDevice *dev)
 {
-    snapshot_walk_guard(w, &dev->version_id, sizeof(dev->version_id));
+    SNAPSHOT_GUARD(w, dev, version_id);
     pci_config(w, &dev->config, pci_config_size(dev));
     pci_irq_state(w, &dev->irq_state, sizeof(dev->irq_state));
     msix_state(w, dev, 0);

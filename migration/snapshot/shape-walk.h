@@ -71,4 +71,11 @@ void snapshot_walk_incomplete(SnapshotWalk *w);
  */
 void snapshot_walk_not_loadable(SnapshotWalk *w);
 
+/* A guard, or memory: one field of the structure that @ptr points to */
+#define SNAPSHOT_GUARD(w, ptr, field) \
+    snapshot_walk_guard(w, &(ptr)->field, sizeof((ptr)->field))
+
+#define SNAPSHOT_MEMORY(w, ptr, field) \
+    snapshot_walk_memory(w, &(ptr)->field, sizeof((ptr)->field))
+
 #endif
