@@ -375,13 +375,17 @@ static void test_q35(const void *date)
 }
 
 static const char *const devices[] = {
-    "am53c974", "bochs-display", "cirrus-vga", "e1000", "e1000e", "i6300esb",
-    "i82559a", "ich9-ahci", "intel-hda", "lsi53c895a", "megasas",
-    "mptsas1068", "pci-ohci", "pci-serial", "pcnet", "piix3-usb-uhci",
-    "pvscsi", "qemu-xhci", "rtl8139", "sdhci-pci", "tulip", "usb-ehci",
-    "virtio-balloon-pci", "virtio-gpu-pci", "virtio-keyboard-pci",
-    "virtio-net-pci", "virtio-rng-pci", "virtio-scsi-pci",
-    "virtio-serial-pci", "vmxnet3",
+    "AC97", "ES1370", "VGA", "am53c974", "bochs-display", "cirrus-vga",
+    "e1000", "e1000e", "i6300esb", "i82559a", "i82801b11-bridge", "ich9-ahci",
+    "ich9-usb-uhci1", "intel-hda", "lsi53c810", "lsi53c895a", "megasas",
+    "megasas-gen2", "mptsas1068", "ne2k_pci", "pci-ohci", "pci-serial",
+    "pci-serial-4x", "pcnet", "piix3-ide", "piix3-usb-uhci", "pvpanic-pci",
+    "pvscsi", "qemu-xhci", "rtl8139", "sdhci-pci", "secondary-vga",
+    "tpci200", "tulip", "usb-ehci", "virtio-balloon-pci", "virtio-gpu-pci",
+    "virtio-iommu-pci", "virtio-keyboard-pci", "virtio-net-pci",
+    "virtio-net-pci-transitional", "virtio-rng-pci", "virtio-scsi-pci",
+    "virtio-scsi-pci-transitional", "virtio-serial-pci", "virtio-vga",
+    "vmware-svga", "vmxnet3",
 };
 
 static const char *const dates[] = {
