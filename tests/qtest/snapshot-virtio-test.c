@@ -99,6 +99,44 @@ static void test_balloon(const void *engine)
     virtio_close(&v);
 }
 
+/* Registers of a device of before version 1, and its queue in RAM */
+#define LEGACY_PFN 8
+#define LEGACY_NUM 12
+#define LEGACY_STATUS 18
+#define LEGACY_QUEUE (1 * MiB)
+#define LEGACY_SIZE 1024
+#define LEGACY_AVAIL_IDX (LEGACY_QUEUE + LEGACY_SIZE * 16 + 2)
+
+/*
+ * The guest wrote nonsense to its queue.  The device has not looked yet; its
+ * loader does, and says that the device is broken.
+ */
+static void test_bad_queue(void)
+{
+    Snap *s = snap_start(VIRTIO_PC "-object rng-builtin,id=r -device "
+                         "virtio-rng-pci-transitional,rng=r,addr=%d",
+                         VIRTIO_SLOT);
+    QPCIDevice *dev = qpci_device_find(s->bus, QPCI_DEVFN(VIRTIO_SLOT, 0));
+    QPCIBar bar;
+
+    qpci_device_enable(dev);
+    bar = qpci_iomap(dev, 0, NULL);
+    g_assert_cmpint(qpci_io_readw(dev, bar, LEGACY_NUM), ==, LEGACY_SIZE);
+    qpci_io_writeb(dev, bar, LEGACY_STATUS, 3);
+    qpci_io_writel(dev, bar, LEGACY_PFN, LEGACY_QUEUE >> 12);
+    qtest_writew(s->qts, LEGACY_AVAIL_IDX, 0x7777);
+    snap_save(s);
+    for (int n = 0; n < OFTEN; n++) {
+        qpci_io_writeb(dev, bar, LEGACY_STATUS, 0);
+        snap_restore(s);
+        g_assert_cmphex(qpci_io_readb(dev, bar, LEGACY_STATUS), ==, 3);
+        g_assert_cmphex(qpci_io_readl(dev, bar, LEGACY_PFN), ==,
+                        LEGACY_QUEUE >> 12);
+    }
+    g_free(dev);
+    snap_end(s);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -108,5 +146,6 @@ int main(int argc, char **argv)
     qtest_add_data_func("/snapshot/virtio/balloon/copy", "copy", test_balloon);
     qtest_add_data_func("/snapshot/virtio/balloon/remap", "remap",
                         test_balloon);
+    qtest_add_func("/snapshot/virtio/bad-queue", test_bad_queue);
     return g_test_run();
 }
