@@ -14,6 +14,7 @@
 #include "exec/translation-block.h"
 
 #if SNAPSHOT_QEMU_SINCE(10, 1)
+#include "exec/tlb-flags.h"
 #include "system/address-spaces.h"
 #include "system/memory.h"
 #include "system/ram_addr.h"
