@@ -104,8 +104,6 @@ static void test_balloon(const void *engine)
 #define LEGACY_NUM 12
 #define LEGACY_STATUS 18
 #define LEGACY_QUEUE (1 * MiB)
-#define LEGACY_SIZE 1024
-#define LEGACY_AVAIL_IDX (LEGACY_QUEUE + LEGACY_SIZE * 16 + 2)
 
 /*
  * The guest wrote nonsense to its queue.  The device has not looked yet; its
@@ -117,14 +115,15 @@ static void test_bad_queue(void)
                          "virtio-rng-pci-transitional,rng=r,addr=%d",
                          VIRTIO_SLOT);
     QPCIDevice *dev = qpci_device_find(s->bus, QPCI_DEVFN(VIRTIO_SLOT, 0));
+    uint64_t avail_idx;
     QPCIBar bar;
 
     qpci_device_enable(dev);
     bar = qpci_iomap(dev, 0, NULL);
-    g_assert_cmpint(qpci_io_readw(dev, bar, LEGACY_NUM), ==, LEGACY_SIZE);
+    avail_idx = LEGACY_QUEUE + qpci_io_readw(dev, bar, LEGACY_NUM) * 16 + 2;
     qpci_io_writeb(dev, bar, LEGACY_STATUS, 3);
     qpci_io_writel(dev, bar, LEGACY_PFN, LEGACY_QUEUE >> 12);
-    qtest_writew(s->qts, LEGACY_AVAIL_IDX, 0x7777);
+    qtest_writew(s->qts, avail_idx, 0x7777);
     snap_save(s);
     for (int n = 0; n < OFTEN; n++) {
         qpci_io_writeb(dev, bar, LEGACY_STATUS, 0);

@@ -87,6 +87,11 @@ void virtio_wait(Virtio *v, uint32_t head)
 {
     qvirtio_wait_used_elem(v->qts, v->dev, v->vq, head, NULL,
                            VIRTIO_TIMEOUT_US);
+    /* libqos never takes descriptors back: they are all free now. */
+    if (qtest_readw(v->qts, v->vq->avail + 2) == virtio_used(v)) {
+        v->vq->num_free = v->vq->size;
+        v->vq->free_head = 0;
+    }
 }
 
 uint32_t virtio_blk_submit(Virtio *v, uint32_t type, uint64_t sector,
