@@ -30,12 +30,15 @@
 #if SNAPSHOT_QEMU_SINCE(10, 2)
 #include "exec/icount.h"
 #include "system/physmem.h"
+#define snapshot_tlb_fast cpu_tlb_fast
 #define snapshot_set_dirty_range physical_memory_set_dirty_range
 #define snapshot_is_clean physical_memory_is_clean
 /* No vCPU runs, so none needs to be told apart. */
 #define snapshot_invalidate_tbs(start, last) \
     tb_invalidate_phys_range(NULL, start, last)
 #else
+typedef uint16_t MMUIdxMap;
+#define snapshot_tlb_fast(cpu, mmu_idx) (&(cpu)->neg.tlb.f[mmu_idx])
 #define snapshot_set_dirty_range cpu_physical_memory_set_dirty_range
 #define snapshot_is_clean cpu_physical_memory_is_clean
 #define snapshot_invalidate_tbs tb_invalidate_phys_range

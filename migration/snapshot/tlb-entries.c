@@ -45,7 +45,7 @@ bool snapshot_tlb_belongs(CPUState *cpu, int mmu_idx,
     const CPUTLBEntryFull *first = cpu->neg.tlb.d[mmu_idx].fulltlb;
 
     return full >= first &&
-           full < first + table_size(&cpu->neg.tlb.f[mmu_idx]);
+           full < first + table_size(snapshot_tlb_fast(cpu, mmu_idx));
 }
 
 /* With any other flag than TLB_NOTDIRTY, stores take the slow path anyhow. */
@@ -57,7 +57,7 @@ static void close_entry(CPUTLBEntry *e, vaddr addr)
 }
 
 /* The MMU indices that have entries, without @but */
-static uint16_t used_but(const CPUTLB *tlb, int but)
+static MMUIdxMap used_but(const CPUTLB *tlb, int but)
 {
     return but < 0 ? tlb->c.dirty : tlb->c.dirty & ~(1 << but);
 }
@@ -66,10 +66,10 @@ void snapshot_tlb_close(CPUState *cpu, vaddr addr, int but)
 {
     CPUTLB *tlb = &cpu->neg.tlb;
 
-    for (uint16_t left = used_but(tlb, but); left; left &= left - 1) {
+    for (MMUIdxMap left = used_but(tlb, but); left; left &= left - 1) {
         int i = ctz32(left);
 
-        close_entry(entry_at(&tlb->f[i], addr), addr);
+        close_entry(entry_at(snapshot_tlb_fast(cpu, i), addr), addr);
         for (size_t k = 0; k < CPU_VTLB_SIZE; k++) {
             close_entry(&tlb->d[i].vtable[k], addr);
         }
@@ -117,10 +117,10 @@ void snapshot_tlb_drop_page(CPUState *cpu, vaddr addr, int but)
     const SnapshotSpan page = { addr, TARGET_PAGE_SIZE };
     CPUTLB *tlb = &cpu->neg.tlb;
 
-    for (uint16_t left = used_but(tlb, but); left; left &= left - 1) {
+    for (MMUIdxMap left = used_but(tlb, but); left; left &= left - 1) {
         int i = ctz32(left);
 
-        if (drop_entry(entry_at(&tlb->f[i], addr), &page, 1)) {
+        if (drop_entry(entry_at(snapshot_tlb_fast(cpu, i), addr), &page, 1)) {
             tlb->d[i].n_used_entries--;
         }
         drop_victims(&tlb->d[i], &page, 1);
@@ -150,12 +150,13 @@ void snapshot_tlb_drop(CPUState *cpu, const SnapshotSpan *spans, size_t n,
 {
     CPUTLB *tlb = &cpu->neg.tlb;
 
-    for (uint16_t left = used_but(tlb, but); left; left &= left - 1) {
+    for (MMUIdxMap left = used_but(tlb, but); left; left &= left - 1) {
         int i = ctz32(left);
-        size_t size = table_size(&tlb->f[i]);
+        CPUTLBDescFast *fast = snapshot_tlb_fast(cpu, i);
+        size_t size = table_size(fast);
 
         for (size_t at = 0; at < size; at++) {
-            if (drop_entry(&tlb->f[i].table[at], spans, n)) {
+            if (drop_entry(&fast->table[at], spans, n)) {
                 tlb->d[i].n_used_entries--;
             }
         }
@@ -187,12 +188,12 @@ static bool is_full(CPUTLBDesc *desc, const CPUTLBDescFast *fast)
 void snapshot_tlb_make_room(CPUState *cpu)
 {
     CPUTLB *tlb = &cpu->neg.tlb;
-    uint16_t full = 0;
+    MMUIdxMap full = 0;
 
-    for (uint16_t left = tlb->c.dirty; left; left &= left - 1) {
+    for (MMUIdxMap left = tlb->c.dirty; left; left &= left - 1) {
         int i = ctz32(left);
 
-        if (is_full(&tlb->d[i], &tlb->f[i])) {
+        if (is_full(&tlb->d[i], snapshot_tlb_fast(cpu, i))) {
             full |= 1 << i;
         }
     }
@@ -227,12 +228,13 @@ bool snapshot_tlb_each(CPUState *cpu, SnapshotTlbFunc *fn, void *opaque)
 {
     CPUTLB *tlb = &cpu->neg.tlb;
 
-    for (uint16_t left = tlb->c.dirty; left; left &= left - 1) {
+    for (MMUIdxMap left = tlb->c.dirty; left; left &= left - 1) {
         int i = ctz32(left);
-        size_t size = table_size(&tlb->f[i]);
+        CPUTLBDescFast *fast = snapshot_tlb_fast(cpu, i);
+        size_t size = table_size(fast);
 
         for (size_t at = 0; at < size; at++) {
-            if (!call_for(i, &tlb->f[i].table[at], &tlb->d[i].fulltlb[at], fn,
+            if (!call_for(i, &fast->table[at], &tlb->d[i].fulltlb[at], fn,
                           opaque)) {
                 return false;
             }
