@@ -47,15 +47,22 @@ static void forget_unplugs(const DeviceState *dev)
     }
 }
 
-void snapshot_device_reset(DeviceState *dev)
+DeviceState *snapshot_device_whole(DeviceState *dev)
 {
     BusState *bus = qdev_get_parent_bus(dev);
 
+    return bus && object_dynamic_cast(OBJECT(bus), TYPE_VIRTIO_BUS)
+           ? bus->parent : dev;
+}
+
+void snapshot_device_reset(DeviceState *dev)
+{
+    DeviceState *whole = snapshot_device_whole(dev);
+
     if (object_dynamic_cast(OBJECT(dev), TYPE_CPU)) {
         cpu_reset(CPU(dev));
-    } else if (bus && object_dynamic_cast(OBJECT(bus), TYPE_VIRTIO_BUS)) {
-        /* A virtio device is reset by way of its transport. */
-        device_cold_reset(bus->parent);
+    } else if (whole != dev) {
+        device_cold_reset(whole);
     } else {
         forget_unplugs(dev);
         device_cold_reset(dev);

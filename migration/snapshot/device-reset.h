@@ -10,10 +10,16 @@
 #include "hw/qdev-core.h"
 
 /**
+ * snapshot_device_whole: what has to be reset to reset @dev
+ *
+ * The transport of a virtio device, and else @dev itself.
+ */
+DeviceState *snapshot_device_whole(DeviceState *dev);
+
+/**
  * snapshot_device_reset: reset @dev alone, as a reset of the machine would
  *
- * A virtio device is reset by way of its transport.  Other devices may see
- * interrupt lines change.
+ * It is reset with its whole.  Other devices may see interrupt lines change.
  */
 void snapshot_device_reset(DeviceState *dev);
 

@@ -5,6 +5,8 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/module.h"
+#include "hw/pci/pci_device.h"
+#include "hw/southbridge/ich9.h"
 #include "i2c.h"
 #include "shape-walk.h"
 
@@ -48,6 +50,16 @@ void snapshot_i2c_before_load(DeviceState *dev)
 {
     if (object_dynamic_cast(OBJECT(dev), TYPE_I2C_SLAVE)) {
         I2C_BUS(qdev_get_parent_bus(dev))->saved_address = IDLE;
+    }
+}
+
+void snapshot_i2c_after_load(DeviceState *dev)
+{
+    PCIDevice *pci;
+
+    if (object_dynamic_cast(OBJECT(dev), TYPE_ICH9_SMB_DEVICE)) {
+        pci = PCI_DEVICE(dev);
+        pci->config_write(pci, ICH9_SMB_HOSTC, pci->config[ICH9_SMB_HOSTC], 1);
     }
 }
 

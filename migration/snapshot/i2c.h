@@ -35,4 +35,12 @@ void snapshot_i2c_resume(I2CBus *bus);
  */
 void snapshot_i2c_before_load(DeviceState *dev);
 
+/**
+ * snapshot_i2c_after_load: @dev was loaded
+ *
+ * The controller of q35 has ports that are there if a bit of its configuration
+ * says so.  Its loader does not look at that.
+ */
+void snapshot_i2c_after_load(DeviceState *dev);
+
 #endif

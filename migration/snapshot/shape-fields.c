@@ -12,6 +12,7 @@
 #include "hw/pci/pci_device.h"
 #include "hw/scsi/esp.h"
 #include "hw/scsi/scsi.h"
+#include "hw/usb/hcd-ehci.h"
 #include "hw/virtio/virtio-scsi.h"
 #include "shape-fields.h"
 #include "shape-walk.h"
@@ -94,6 +95,14 @@ static void esp(SnapshotWalk *w, void *at, size_t size)
     SNAPSHOT_MEMORY(w, s, dma_cb);
 }
 
+/* Reserved registers, which keep what is written to them */
+static void ehci(SnapshotWalk *w, void *at, size_t size)
+{
+    EHCIState *s = at;
+
+    SNAPSHOT_MEMORY(w, s, notused);
+}
+
 /* The driver may write these to the configuration, which is not saved. */
 static void virtio_scsi(SnapshotWalk *w, void *at, size_t size)
 {
@@ -119,6 +128,7 @@ static void register_fields(void)
     snapshot_walk_register("scsi-requests", scsi_requests);
     snapshot_walk_register_addition("arm_gicv3_cpu", gicv3_cpu);
     snapshot_walk_register_addition("dma", dma);
+    snapshot_walk_register_addition("ehci-core", ehci);
     snapshot_walk_register_addition("esp", esp);
     snapshot_walk_register_addition("virtio-scsi", virtio_scsi);
 }

@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "hw/pci/pci_regs.h"
 #include "qobject/qdict.h"
 #include "snapshot-common.h"
 
@@ -270,6 +271,30 @@ static void test_ahci(void)
 }
 
 /*
+ * Two sections of one device, of which neither can be reset without the other:
+ * both are as no reset leaves them.
+ */
+static void test_virtio_vga(void)
+{
+    Snap *s = snap_start(PC " -device virtio-vga,addr=6");
+    QPCIDevice *vga = qpci_device_find(s->bus, QPCI_DEVFN(6, 0));
+
+    qpci_device_enable(vga);
+    qtest_outb(s->qts, 0x3c4, 2);       /* sequencer: which planes to write */
+    qtest_outb(s->qts, 0x3c5, 0x0f);
+    qpci_config_writew(vga, PCI_COMMAND, 3);    /* virtio calls it disabled */
+    snap_save(s);
+    for (int n = 0; n < 10; n++) {
+        qpci_config_writew(vga, PCI_COMMAND, 7);
+        snap_restore(s);
+        g_assert_cmphex(qpci_config_readw(vga, PCI_COMMAND), ==, 3);
+        g_assert_cmphex(qtest_inb(s->qts, 0x3c5), ==, 0x0f);
+    }
+    g_free(vga);
+    snap_end(s);
+}
+
+/*
  * QEMU looks for a subsection behind each structure, and a register that
  * follows one may look like the start of a long name.  Few bytes follow these.
  */
@@ -307,6 +332,7 @@ int main(int argc, char **argv)
     qtest_add_func("/snapshot/devices/ide", test_ide);
     qtest_add_func("/snapshot/devices/ide-later", test_ide_later);
     qtest_add_func("/snapshot/devices/ahci", test_ahci);
+    qtest_add_func("/snapshot/devices/virtio-vga", test_virtio_vga);
     if (qtest_has_device("am53c974")) {
         qtest_add_func("/snapshot/devices/like-a-subsection",
                        test_like_a_subsection);
