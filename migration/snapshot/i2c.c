@@ -63,17 +63,10 @@ void snapshot_i2c_after_load(DeviceState *dev)
     }
 }
 
-/* No section has this flag, which outlives a broadcast that nobody answers. */
-static void add_broadcast(SnapshotWalk *w, void *at, size_t size)
-{
-    I2CBus *bus = at;
-
-    SNAPSHOT_MEMORY(w, bus, broadcast);
-}
-
 static void register_addition(void)
 {
-    snapshot_walk_register_addition("i2c_bus", add_broadcast);
+    /* It outlives a broadcast that nobody answers. */
+    SNAPSHOT_ADDITION("i2c_bus", I2CBus, broadcast);
 }
 
 migration_init(register_addition);

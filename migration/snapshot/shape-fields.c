@@ -61,57 +61,6 @@ static void scsi_requests(SnapshotWalk *w, void *at, size_t size)
     }
 }
 
-/*
- * Interrupts that are messages (LPIs) are pending in a table in guest RAM.  The
- * controller looks there when it is loaded, and else remembers which is the
- * most urgent.  All that is in its section may be as saved, and an interrupt
- * pending that was not: forgotten then, it would be for ever, since raising it
- * once more makes no difference to the table.
- */
-static void gicv3_cpu(SnapshotWalk *w, void *at, size_t size)
-{
-    GICv3CPUState *cs = at;
-
-    SNAPSHOT_MEMORY(w, cs, hppi);
-    SNAPSHOT_MEMORY(w, cs, hpplpi);
-    SNAPSHOT_MEMORY(w, cs, hppvlpi);
-}
-
-/* Registers that are not saved: which channels request, and which are done */
-static void dma(SnapshotWalk *w, void *at, size_t size)
-{
-    I8257State *d = at;
-
-    SNAPSHOT_MEMORY(w, d, status);
-}
-
-/* Whether the guest has written a counter that reads as the chip's id else */
-static void esp(SnapshotWalk *w, void *at, size_t size)
-{
-    ESPState *s = at;
-
-    SNAPSHOT_MEMORY(w, s, tchi_written);
-    SNAPSHOT_MEMORY(w, s, dma_enabled);
-    SNAPSHOT_MEMORY(w, s, dma_cb);
-}
-
-/* Reserved registers, which keep what is written to them */
-static void ehci(SnapshotWalk *w, void *at, size_t size)
-{
-    EHCIState *s = at;
-
-    SNAPSHOT_MEMORY(w, s, notused);
-}
-
-/* The driver may write these to the configuration, which is not saved. */
-static void virtio_scsi(SnapshotWalk *w, void *at, size_t size)
-{
-    VirtIOSCSICommon *vs = at;
-
-    SNAPSHOT_MEMORY(w, vs, sense_size);
-    SNAPSHOT_MEMORY(w, vs, cdb_size);
-}
-
 void snapshot_walk_pci(SnapshotWalk *w, PCIDevice *dev)
 {
     SNAPSHOT_GUARD(w, dev, version_id);
@@ -126,11 +75,32 @@ static void register_fields(void)
     snapshot_walk_register("pci irq state", pci_irq_state);
     snapshot_walk_register("msix state", msix_state);
     snapshot_walk_register("scsi-requests", scsi_requests);
-    snapshot_walk_register_addition("arm_gicv3_cpu", gicv3_cpu);
-    snapshot_walk_register_addition("dma", dma);
-    snapshot_walk_register_addition("ehci-core", ehci);
-    snapshot_walk_register_addition("esp", esp);
-    snapshot_walk_register_addition("virtio-scsi", virtio_scsi);
+}
+
+static void register_additions(void)
+{
+    /*
+     * Interrupts that are messages (LPIs) are pending in a table in guest RAM.
+     * The controller looks there when it is loaded, and else remembers which is
+     * the most urgent.  All that is in its section may be as saved, and an
+     * interrupt pending that was not: forgotten then, it would be for ever,
+     * since raising it once more makes no difference to the table.
+     */
+    SNAPSHOT_ADDITION("arm_gicv3_cpu", GICv3CPUState, hppi);
+    SNAPSHOT_ADDITION("arm_gicv3_cpu", GICv3CPUState, hpplpi);
+    SNAPSHOT_ADDITION("arm_gicv3_cpu", GICv3CPUState, hppvlpi);
+    /* Which channels request, and which are done */
+    SNAPSHOT_ADDITION("dma", I8257State, status);
+    /* Reserved registers, which keep what is written to them */
+    SNAPSHOT_ADDITION("ehci-core", EHCIState, notused);
+    /* Whether a counter was written to, that reads as the chip's id else */
+    SNAPSHOT_ADDITION("esp", ESPState, tchi_written);
+    SNAPSHOT_ADDITION("esp", ESPState, dma_enabled);
+    SNAPSHOT_ADDITION("esp", ESPState, dma_cb);
+    /* The driver may write these to the configuration. */
+    SNAPSHOT_ADDITION("virtio-scsi", VirtIOSCSICommon, sense_size);
+    SNAPSHOT_ADDITION("virtio-scsi", VirtIOSCSICommon, cdb_size);
 }
 
 migration_init(register_fields);
+migration_init(register_additions);

@@ -32,34 +32,34 @@ struct SnapshotWalk {
     const char *plain;      /* its argument */
 };
 
-/*
- * Who knows fields with code of their own, and what else belongs to a
- * description: name to SnapshotWalkField
- */
-static GHashTable *registered, *additions;
+/* Who knows fields with code of their own: name to SnapshotWalkField */
+static GHashTable *registered;
 
-static void add_name(GHashTable **table, const char *name,
-                     SnapshotWalkField *fn)
-{
-    if (!*table) {
-        *table = g_hash_table_new(g_str_hash, g_str_equal);
-    }
-    g_hash_table_insert(*table, (void *)name, fn);
-}
+/* Memory that belongs to all descriptions of this name, too */
+typedef struct SnapshotAddition {
+    const char *name;
+    size_t offset, len;     /* in what is described */
+} SnapshotAddition;
 
-static SnapshotWalkField *look_up(GHashTable *table, const char *name)
-{
-    return table ? g_hash_table_lookup(table, name) : NULL;
-}
+static GArray *additions;   /* of SnapshotAddition */
 
 void snapshot_walk_register(const char *name, SnapshotWalkField *fn)
 {
-    add_name(&registered, name, fn);
+    if (!registered) {
+        registered = g_hash_table_new(g_str_hash, g_str_equal);
+    }
+    g_hash_table_insert(registered, (void *)name, fn);
 }
 
-void snapshot_walk_register_addition(const char *name, SnapshotWalkField *fn)
+void snapshot_walk_register_addition(const char *name, size_t offset,
+                                     size_t len)
 {
-    add_name(&additions, name, fn);
+    SnapshotAddition addition = { name, offset, len };
+
+    if (!additions) {
+        additions = g_array_new(false, false, sizeof(SnapshotAddition));
+    }
+    g_array_append_val(additions, addition);
 }
 
 /* Fields that are plain memory, whatever byte order they are written in */
@@ -220,7 +220,7 @@ static void add_element(SnapshotWalk *w, const VMStateField *field, void *at,
     } else if (field->info == &vmstate_info_tmp) {
         add_temporary(w, field, at, size);
     } else if (!absent(w)) {
-        known = look_up(registered, field->info->name);
+        known = g_hash_table_lookup(registered, field->info->name);
         if (known) {
             known(w, at, size);
         } else {
@@ -384,17 +384,24 @@ static void add_end(SnapshotWalk *w, const VMStateDescription *vmsd,
     }
 }
 
-static void add_addition(SnapshotWalk *w, const VMStateDescription *vmsd,
-                         void *opaque)
+static void add_additions(SnapshotWalk *w, const VMStateDescription *vmsd,
+                          void *opaque)
 {
-    SnapshotWalkField *known = look_up(additions, vmsd->name);
     GArray *steps = w->steps;
 
-    if (known && !absent(w)) {
-        w->steps = w->shape->additions;
-        known(w, opaque, 0);
-        w->steps = steps;
+    if (absent(w)) {
+        return;
     }
+    w->steps = w->shape->additions;
+    for (guint i = 0; i < additions->len; i++) {
+        const SnapshotAddition *a = &g_array_index(additions, SnapshotAddition,
+                                                   i);
+
+        if (!g_strcmp0(a->name, vmsd->name)) {
+            add_memory(w, SNAPSHOT_STEP_MEMORY, opaque + a->offset, a->len);
+        }
+    }
+    w->steps = steps;
 }
 
 static bool add_exists(SnapshotWalk *w, const VMStateField *field, void *opaque,
@@ -436,7 +443,7 @@ static void add_description(SnapshotWalk *w, const VMStateDescription *vmsd,
             add_field(w, field, opaque);
         }
     }
-    add_addition(w, vmsd, opaque);
+    add_additions(w, vmsd, opaque);
     for (; sub && *sub; sub++) {
         add_needed(w, *sub, opaque);
     }

@@ -23,15 +23,21 @@ typedef void SnapshotWalkField(SnapshotWalk *w, void *at, size_t size);
 void snapshot_walk_register(const char *name, SnapshotWalkField *fn);
 
 /**
- * snapshot_walk_register_addition: @fn adds to all descriptions of this @name
+ * snapshot_walk_register_addition: memory that belongs to all descriptions of
+ * this @name
+ * @offset: in what is described; it stays where it is
  *
- * What it adds is in no section: registers that the device does not save, or
- * what it has computed from guest RAM, which goes back without the device being
- * told.  It is compared, verified and put back as if it were.  @fn gets what is
- * described, and no size; it may call snapshot_walk_memory() only, for memory
- * that stays where it is.
+ * It is in no section: registers that the device does not save, or what it has
+ * computed from guest RAM, which goes back without the device being told.  It
+ * is compared, verified and put back as if it were.
  */
-void snapshot_walk_register_addition(const char *name, SnapshotWalkField *fn);
+void snapshot_walk_register_addition(const char *name, size_t offset,
+                                     size_t len);
+
+/* A field as an addition: @type is that of what is described by @name */
+#define SNAPSHOT_ADDITION(name, type, field) \
+    snapshot_walk_register_addition(name, offsetof(type, field), \
+                                    sizeof_field(type, field))
 
 /**
  * snapshot_walk_memory: the field reads this memory, and loading just writes it
