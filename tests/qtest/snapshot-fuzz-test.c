@@ -122,8 +122,11 @@ static void access_often(Fuzz *f)
     }
 }
 
-/* All that can be read, which changes the machine, too */
-static GArray *observe(Fuzz *f)
+/*
+ * All that can be read, which changes the machine, too; it must be what was
+ * read @before, unless that is NULL
+ */
+static GArray *observe(Fuzz *f, const GArray *before)
 {
     GArray *seen = g_array_new(false, false, sizeof(uint32_t));
 
@@ -131,33 +134,19 @@ static GArray *observe(Fuzz *f)
         const Range *r = &g_array_index(f->ranges, Range, i);
 
         for (uint32_t at = 0; at + 4 <= MIN(r->size, OBSERVED); at += 4) {
-            uint32_t value = read_at(f, r, at);
-
-            g_array_append_val(seen, value);
-        }
-    }
-    return seen;
-}
-
-static void check_observed(Fuzz *f)
-{
-    g_autoptr(GArray) now = observe(f);
-    guint n = 0;
-
-    for (guint i = 0; i < f->ranges->len; i++) {
-        const Range *r = &g_array_index(f->ranges, Range, i);
-
-        for (uint32_t at = 0; at + 4 <= MIN(r->size, OBSERVED); at += 4, n++) {
-            uint32_t was = g_array_index(f->seen, uint32_t, n);
-            uint32_t is = g_array_index(now, uint32_t, n);
+            uint32_t is = read_at(f, r, at);
+            uint32_t was = before ? g_array_index(before, uint32_t, seen->len)
+                                  : is;
 
             if (is != was) {
                 fprintf(stderr, "space %d at 0x%x+0x%x: is 0x%x, was 0x%x\n",
                         r->space, r->base, at, is, was);
                 abort();
             }
+            g_array_append_val(seen, is);
         }
     }
+    return seen;
 }
 
 /* By QMP: the guest may have hidden the device's registers by now. */
@@ -172,13 +161,13 @@ static void save(Fuzz *f, const char *name)
 {
     command(f, name);
     g_clear_pointer(&f->seen, g_array_unref);
-    f->seen = observe(f);
+    f->seen = observe(f, NULL);
 }
 
 static void restore(Fuzz *f)
 {
     command(f, "x-snapshot-device-restore");
-    check_observed(f);
+    g_array_unref(observe(f, f->seen));
 }
 
 static void restore_often(Fuzz *f)
